@@ -46,8 +46,11 @@ def fitted_once() -> Iterator[None]:
 
 
 @fitted_once()
-def check_pyhf(made: Mapping[str, Any], optimizer: str) -> Limit:
-    """CLs of plain pyhf is 5 % at each of the limits, and falls with the strength up to the bounds."""
+def check_pyhf(made: Mapping[str, Any], optimizer: str, found: list[float] | None = None) -> Limit:
+    """CLs of plain pyhf is 5 % at each of the limits, and falls with the strength up to the bounds.
+
+    Its values are added to ``found``.
+    """
     pyhf = pytest.importorskip("pyhf")
     ours = limit(made)
     model, data = model_of(made)
@@ -63,6 +66,8 @@ def check_pyhf(made: Mapping[str, Any], optimizer: str) -> Limit:
         )
         cls = float(observed if position is None else expected[position])
         assert cls == pytest.approx(0.05, rel=CLS), (optimizer, position, strength)
+        if found is not None:
+            found.append(cls)
     return ours
 
 

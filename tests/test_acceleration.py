@@ -12,6 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from agreement import Agreement
 from networks import write_bundle
 from transformers import write_transformer
 
@@ -170,10 +171,11 @@ def test_without_openvino_the_error_says_what_to_install() -> None:
     assert "pip install 'jettagger[openvino]'" in run.stderr
 
 
-def test_openvino_gives_the_same(bundle: Bundle) -> None:
+def test_openvino_gives_the_same(bundle: Bundle, agrees: Agreement) -> None:
     pytest.importorskip("openvino")
     found, expected = scores(bundle, "openvino"), scores(bundle, "onnxruntime")
     assert deviation(bundle, found, expected) < 1
+    agrees("runtimes/openvino", found, expected, sample=len(expected), atol=1e-4)
     session = open_session(bundle, 1, backend="openvino")
     assert session is open_session(bundle, 1, backend="openvino")
 

@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 import onnx
 import pytest
+from agreement import Agreement
 
 import jettagger as jt
 from jettagger.errors import MismatchError
@@ -90,7 +91,7 @@ def test_another_network_than_the_exported_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["trees", "trees-shapes"])
-def test_onnx_of_trees_equals_xgboost(name: str, jets: RaggedRows) -> None:
+def test_onnx_of_trees_equals_xgboost(name: str, jets: RaggedRows, agrees: Agreement) -> None:
     xgboost = pytest.importorskip("xgboost", reason="trees need xgboost")
     import onnxruntime
 
@@ -110,7 +111,8 @@ def test_onnx_of_trees_equals_xgboost(name: str, jets: RaggedRows) -> None:
     expected = shapes(torch.from_numpy(values)).numpy()
     np.testing.assert_allclose(table, expected, rtol=1e-4, atol=1e-5)
     # a cut of a tree may lie on the value of a jet: the same rounded values
-    np.testing.assert_allclose(got, booster.predict(xgboost.DMatrix(table)), atol=1e-5)
+    expected = booster.predict(xgboost.DMatrix(table))
+    agrees("learning/xgboost", got, expected, sample=len(got), atol=1e-5, rtol=1e-7, part=name)
     assert np.ptp(got) > 0.05
     with pytest.raises(MismatchError):
         trees_of(booster, len(shapes.names) + 1, 2)

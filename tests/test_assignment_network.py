@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import vector
+from agreement import Agreement
 from assignment_networks import EVENT, TOPS, converted, event, inputs, network, options, some_inputs, tensors, ttH
 
 from jettagger.assignment.networks import build_network, parameter_count
@@ -38,7 +39,7 @@ def run(net: Any, values: Any, masks: Any) -> Any:
 
 
 @pytest.mark.data
-def test_weights_of_the_original_give_its_numbers() -> None:
+def test_weights_of_the_original_give_its_numbers(agrees: Agreement) -> None:
     reference = ttH()
     net, loaded = convert_weights(reference.weights, reference.event, reference.options)
     # it counts the normalisation, the balance and the permutations, too
@@ -51,13 +52,17 @@ def test_weights_of_the_original_give_its_numbers() -> None:
     names = [item.name for item in reference.event.inputs]
     values, masks = (tensors({name: numbers[f"in_{name}_{part}"] for name in names}) for part in ("data", "mask"))
     outputs = run(net, values, masks)
+
+    def same(made: Any, expected: Any, part: str) -> None:
+        agrees("spanet/network", made.numpy(), expected, sample=64, atol=1e-4, part=part)
+
     for name, made in outputs.assignments.items():
         expected = numbers[f"{name}_assignment_log_probability"]
-        np.testing.assert_allclose(made.numpy(), expected, rtol=0, atol=1e-4)
-        np.testing.assert_allclose(outputs.detections[name].numpy(), numbers[f"{name}_detection_logit"], atol=1e-4)
+        same(made, expected, f"distribution of {name}")
+        same(outputs.detections[name], numbers[f"{name}_detection_logit"], f"detection of {name}")
     for key, made in outputs.regressions.items():
-        np.testing.assert_allclose(made.numpy(), numbers[key.replace("/", "__")], atol=1e-4)
-    np.testing.assert_allclose(outputs.classifications["EVENT/signal"], numbers["EVENT__signal_logits"], atol=1e-4)
+        same(made, numbers[key.replace("/", "__")], key)
+    same(outputs.classifications["EVENT/signal"], numbers["EVENT__signal_logits"], "EVENT/signal")
 
 
 @pytest.mark.data

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import Agreement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,12 +86,13 @@ def test_the_unbiased_form_is_that_of_distinct_rows(n: int, ties: bool) -> None:
 
 
 @pytest.mark.slow  # importing dcor takes 8 s
-def test_both_forms_are_those_of_dcor() -> None:
+def test_both_forms_are_those_of_dcor(agrees: Agreement) -> None:
     dcor = pytest.importorskip("dcor", reason="the extra test is not installed")
     for n, ties in ((6, False), (20, False), (20, True), (500, True)):
         x, y, _ = columns(n, 3, ties=ties, weighted=False)
         expected = float(dcor.distance_correlation(x, y, method="naive"))  # the others are compiled first
-        assert distance_correlation(x, y) == pytest.approx(expected, abs=1e-10)
+        part = f"{n} rows{', with ties' if ties else ''}"
+        agrees("learning/dcor", distance_correlation(x, y), expected, sample=500, atol=1e-10, part=part)
         expected = float(dcor.u_distance_correlation_sqr(x, y, method="naive"))
         assert distance_correlation(x, y, unbiased=True) == pytest.approx(expected, abs=1e-10)
         assert distance_correlation(x, y, np.full(n, 0.3), unbiased=True) == pytest.approx(expected, abs=1e-10)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import Agreement
 
 torch = pytest.importorskip("torch")
 attr = pytest.importorskip("captum.attr")
@@ -80,7 +81,7 @@ def tensors(values: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(torch.from_numpy(np.array(values[name], dtype=np.float32)) for name in names)
 
 
-def test_saliency_is_captums(network: tuple[Any, jt.Tagger], jets: JetInputs) -> None:
+def test_saliency_is_captums(network: tuple[Any, jt.Tagger], jets: JetInputs, agrees: Agreement) -> None:
     model, tagger = network
     masks = tensors(jets.values, ("pf_mask", "sv_mask"))
     logit = forward(model, tagger.bundle)
@@ -91,12 +92,16 @@ def test_saliency_is_captums(network: tuple[Any, jt.Tagger], jets: JetInputs) ->
     by_input = attr.InputXGradient(logit).attribute(inputs, additional_forward_args=masks)
     for name, slopes, times in zip(FREE, want, by_input, strict=True):
         filled = jets.filled(name)[:, np.newaxis]
-        np.testing.assert_allclose(found.values[name], slopes.numpy() * filled, atol=2e-5)
-        np.testing.assert_allclose(products.values[name], times.detach().numpy() * filled, atol=2e-4)
+        wanted = slopes.numpy() * filled
+        agrees("explain/saliency", found.values[name], wanted, sample=3, atol=2e-5, rtol=1e-7, part=name)
+        wanted = times.detach().numpy() * filled
+        np.testing.assert_allclose(products.values[name], wanted, atol=2e-4)
 
 
 @pytest.mark.parametrize("kind", ["none", "median"])
-def test_integrated_gradients_are_captums(kind: str, network: tuple[Any, jt.Tagger], jets: JetInputs) -> None:
+def test_integrated_gradients_are_captums(
+    kind: str, network: tuple[Any, jt.Tagger], jets: JetInputs, agrees: Agreement
+) -> None:
     model, tagger = network
     baseline = no_constituents(tagger.bundle) if kind == "none" else median_constituent(jets)
     start = baseline.of(jets)
@@ -115,4 +120,5 @@ def test_integrated_gradients_are_captums(kind: str, network: tuple[Any, jt.Tagg
     change = np.abs(found.outputs - found.reference)
     assert (np.abs(found.residual) <= 1e-3 * change + 1e-5).all()
     for name, array in zip(FREE, want, strict=True):
-        np.testing.assert_allclose(found.values[name], array.numpy(), atol=0.01 * size)
+        made, wanted = found.values[name] / size, array.numpy() / size
+        agrees("explain/integrated", made, wanted, sample=3, atol=0.01, part=f"{name}, baseline {kind}")

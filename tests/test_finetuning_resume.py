@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import Agreement
 from toyskims import CONFIG, MASS, write_toy
 
 from jettagger.cli import main
@@ -181,7 +182,7 @@ def test_a_plateau_has_the_keys_of_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "auc"])
-def test_metrics_of_classes_are_those_of_scikit_learn(metric: str) -> None:
+def test_metrics_of_classes_are_those_of_scikit_learn(metric: str, agrees: Agreement) -> None:
     metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
     rng = np.random.default_rng(3)
     label, weights = rng.integers(0, 3, 400), rng.uniform(0.1, 2, 400)
@@ -191,14 +192,15 @@ def test_metrics_of_classes_are_those_of_scikit_learn(metric: str) -> None:
     assert found.higher_is_better
     value = found.function(logits, label, weights)
     if metric == "accuracy":
-        assert value == pytest.approx(metrics.accuracy_score(label, logits.argmax(axis=1), sample_weight=weights))
+        wanted = metrics.accuracy_score(label, logits.argmax(axis=1), sample_weight=weights)
+        agrees("learning/metrics", value, wanted, sample=400, rtol=1e-9, part=metric)
         return
     pairs = []
     for one, two in ((0, 1), (0, 2), (1, 2)):
         both = (label == one) | (label == two)
         score = (logits[:, one] - logits[:, two])[both]
         pairs.append(metrics.roc_auc_score(label[both] == one, score, sample_weight=weights[both]))
-    assert value == pytest.approx(np.mean(pairs), rel=1e-9)
+    agrees("learning/metrics", value, np.mean(pairs), sample=400, rtol=1e-9, part=metric)
 
 
 def test_the_width_of_a_mass_is_its_interquartile_range() -> None:

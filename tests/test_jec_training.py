@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import uproot
 import yaml
+from agreement import Agreement
 from jecs import SHARED, reference
 
 from jettagger.bundles.bundle import Bundle
@@ -194,13 +195,13 @@ def test_quantiles_and_jets_alone_are_trained(world: Path) -> None:
 # ----------------------------------------------------------------------------------------------------- earlier weights
 
 
-def test_imported_weights_predict_what_the_original_predicted(world: Path) -> None:
+def test_imported_weights_predict_what_the_original_predicted(world: Path, agrees: Agreement) -> None:
     """From raw branches, with its transforms."""
     made = import_model(SHARED / "model_mlp.npz", world / "test_config.yaml", world / "out")
     assert made.legacy_closure
     files = [world / "data" / "shards" / f"{number}.root" for number in range(1, 6)]
     found = predict_files(world / "out", files).logarithm
-    np.testing.assert_allclose(found, reference("model_mlp.npz")["predictions"], rtol=0, atol=1e-5)
+    agrees("ml_jec/predictions", found, reference("model_mlp.npz")["predictions"].ravel(), sample=50, atol=1e-5)
     meant = change(world, to="meant.yaml", sections={"data": {"legacy_closure": False}})
     assert not import_model(SHARED / "model_mlp.npz", meant, world / "meant").legacy_closure
     assert np.abs(predict_files(world / "meant", files).logarithm - found).max() > 0.01

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import vector
+from agreement import Agreement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,17 +28,17 @@ def particles(size: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def test_momenta_are_those_of_vector() -> None:
+def test_momenta_are_those_of_vector(agrees: Agreement) -> None:
     columns = particles(500, 1)
     pt, eta, phi, mass = columns.values()
     expected = vector.array(columns)
-    np.testing.assert_allclose(px(pt, phi), expected.px, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(py(pt, phi), expected.py, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(pz(pt, eta), expected.pz, rtol=1e-12)
-    np.testing.assert_allclose(energy(pt, eta, mass), expected.E, rtol=1e-12)
+    made = {"px": px(pt, phi), "py": py(pt, phi), "pz": pz(pt, eta), "E": energy(pt, eta, mass)}
+    for name, values in made.items():
+        wanted = getattr(expected, name)
+        agrees("kinematics/momenta", values, wanted, sample=500, rtol=1e-12, atol=1e-12, part=name)
 
 
-def test_distances_of_all_pairs_are_those_of_vector() -> None:
+def test_distances_of_all_pairs_are_those_of_vector(agrees: Agreement) -> None:
     columns = particles(40, 2)
     eta, phi = columns["eta"], columns["phi"]
     rows = {name: values[:, None] for name, values in columns.items()}
@@ -45,7 +46,7 @@ def test_distances_of_all_pairs_are_those_of_vector() -> None:
     np.testing.assert_allclose(delta_phi(phi[:, None], phi), first.deltaphi(second), atol=1e-12)
     distances = delta_r(eta[:, None], phi[:, None], eta, phi)
     assert distances.shape == (40, 40)
-    np.testing.assert_allclose(distances, first.deltaR(second), atol=1e-12)
+    agrees("kinematics/distances", distances, first.deltaR(second), sample=1600, atol=1e-12, rtol=1e-7)
     np.testing.assert_array_equal(np.diag(distances), 0)
 
 

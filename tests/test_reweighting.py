@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import Agreement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
@@ -112,7 +113,7 @@ def test_the_seed_decides_the_draw() -> None:
     assert one.tolist() == again.tolist() != other.tolist()
 
 
-def test_factors_are_limited_and_bins_without_jets_are_counted() -> None:
+def test_factors_are_limited_and_bins_without_jets_are_counted(agrees: Agreement) -> None:
     columns = {"pt": np.repeat([250.0, 350.0], [990, 10])}
     edges = {"pt": (200.0, 300.0, 400.0, 500.0)}
     to = {"pt": np.repeat([250.0, 350.0, 450.0], [100, 800, 100])}
@@ -125,13 +126,15 @@ def test_factors_are_limited_and_bins_without_jets_are_counted() -> None:
     weights = found.weights
     assert change.effective_after == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
     assert change.largest_after == pytest.approx(weights.max() / weights.mean())
+    made: list[tuple[float, float]] = []
     for sums, divergence, distance in (
         ([990, 10, 0], change.divergence_before, change.distance_before),
         ([weights[:990].sum(), weights[990:].sum(), 0], change.divergence_after, change.distance_after),
     ):
         p, q = np.array(sums) / np.sum(sums), np.array([0.1, 0.8, 0.1])
-        assert divergence == pytest.approx(jensenshannon(p, q, base=2) ** 2)
+        made.append((divergence, jensenshannon(p, q, base=2) ** 2))
         assert distance == {"pt": pytest.approx(np.abs(np.cumsum(p - q)).max())}
+    agrees("learning/divergence", *zip(*made, strict=True), sample=2, rtol=1e-6)
 
 
 def test_a_tally_does_not_depend_on_the_pieces() -> None:
@@ -151,7 +154,7 @@ def hep_ml() -> Any:
     return pytest.importorskip("hep_ml.reweight", reason="the extra train is not installed")
 
 
-def test_boosted_weights_are_those_of_hep_ml_and_bring_the_spectra_together() -> None:
+def test_boosted_weights_are_those_of_hep_ml_and_bring_the_spectra_together(agrees: Agreement) -> None:
     module = hep_ml()
     source, goal = jets(3000, 1), jets(3000, 2, 220.0, 70.0)
     bins = SpectrumBins(EDGES)
@@ -159,7 +162,7 @@ def test_boosted_weights_are_those_of_hep_ml_and_bring_the_spectra_together() ->
     theirs = module.GBReweighter(n_estimators=60, learning_rate=0.2, min_samples_leaf=200, gb_args={"random_state": 1})
     theirs.fit(x, y)
     ours = BoostedWeights().fit(x, y)
-    np.testing.assert_allclose(ours(x), theirs.predict_weights(x), rtol=1e-12)
+    agrees("learning/hep_ml", ours(x), theirs.predict_weights(x), sample=3000, rtol=1e-12)
     found = reweight(source, EDGES, method="boosted", to=goal, cap=1e9)
     expected = theirs.predict_weights(x)
     np.testing.assert_allclose(found.weights, expected / expected.mean(), rtol=1e-9)

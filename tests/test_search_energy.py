@@ -12,6 +12,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+from agreement import Agreement
 from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
 from jerc_files import RESOLUTION, TAG, scale_data, scale_mc, smear, uncertainty, write_jerc
 from jettagger.processors.search import SearchWarning
@@ -335,7 +336,7 @@ def test_corrections_are_pickled_as_text(folder: Path) -> None:
     assert again.names == SHIFTS[1:]
 
 
-def test_jets_are_those_of_coffea(folder: Path) -> None:
+def test_jets_are_those_of_coffea(folder: Path, agrees: Agreement) -> None:
     """Its factory for jets with a matched generator jet, for which it takes no random numbers."""
     tools = pytest.importorskip("coffea.jetmet_tools.correctionlib_adapters")
     from coffea.jetmet_tools import CorrectedJetsFactory
@@ -372,7 +373,8 @@ def test_jets_are_those_of_coffea(folder: Path) -> None:
     for shift, expected in pairs:
         for name, values in jets.columns(shift).items():
             other = ak.to_numpy(ak.flatten(expected[name]))
-            np.testing.assert_allclose(values[matched], other[matched], rtol=1e-6)
+            part = f"{name} {shift or 'nominal'}"
+            agrees("corrections/coffea", values[matched], other[matched], sample=matched.sum(), rtol=1e-6, part=part)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import Agreement
 from test_limits import norm, shape, statistics, workspace
 from test_search_cards import searched
 
@@ -91,7 +92,7 @@ SPACE = workspace(
 
 
 @pytest.mark.slow
-def test_cabinetry_finds_the_same() -> None:
+def test_cabinetry_finds_the_same(agrees: Agreement) -> None:
     """Fit, goodness of fit, impacts, and significance of another program with MINUIT."""
     cabinetry = pytest.importorskip("cabinetry")
     ours = fit_search(SPACE, signal="s")
@@ -106,9 +107,15 @@ def test_cabinetry_finds_the_same() -> None:
         assert item.value == pytest.approx(theirs.bestfit[row], abs=0.01)
         assert item.uncertainty == pytest.approx(theirs.uncertainty[row], rel=0.01)
     order = [labels.index(name) for name in ours.names]
-    np.testing.assert_allclose(ours.correlation, theirs.corr_mat[np.ix_(order, order)], atol=0.01)
+    wanted = theirs.corr_mat[np.ix_(order, order)]
+    agrees("statistics/searchfit", ours.correlation, wanted, sample=1, atol=0.01, rtol=1e-7, part="correlations")
+    made = [item.value for item in ours.parameters], [item.uncertainty for item in ours.parameters]
+    rows = [labels.index(item.name) for item in ours.parameters]
+    agrees("statistics/searchfit", made[0], theirs.bestfit[rows], sample=1, atol=0.01, part="pulls")
+    agrees("statistics/searchfit", made[1], theirs.uncertainty[rows], sample=1, rtol=0.01, part="uncertainties")
     assert ours.goodness is not None
-    assert ours.goodness.asymptotic == pytest.approx(theirs.goodness_of_fit, abs=0.01)
+    goodness = ours.goodness.asymptotic
+    agrees("statistics/searchfit", goodness, theirs.goodness_of_fit, sample=1, atol=0.01, part="goodness of fit")
     ranking = cabinetry.fit.ranking(model, data.tolist(), fit_results=theirs)
     impacts = {item.name: item for item in ours.impacts}
     for name, up, down in zip(ranking.labels, ranking.postfit_up, ranking.postfit_down, strict=True):
@@ -116,9 +123,8 @@ def test_cabinetry_finds_the_same() -> None:
         near = 0.05 * ours.uncertainty if name.startswith("mcstat") else 0.01 * ours.uncertainty
         assert impacts[name].up == pytest.approx(up, abs=near)
         assert impacts[name].down == pytest.approx(down, abs=near)
-    assert ours.significance == pytest.approx(
-        cabinetry.fit.significance(model, data.tolist()).observed_significance, rel=0.02
-    )
+    wanted = cabinetry.fit.significance(model, data.tolist()).observed_significance
+    agrees("statistics/searchfit", ours.significance, wanted, sample=1, rtol=0.02, part="significance")
     assert [item.size for item in ours.impacts] == sorted((item.size for item in ours.impacts), reverse=True)
     prediction = cabinetry.model_utils.prediction(model, fit_results=theirs)
     np.testing.assert_allclose(ours.postfit[0].total, np.sum(prediction.model_yields[0], axis=0), rtol=0.01)

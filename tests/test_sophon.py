@@ -9,6 +9,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pytest
+from agreement import Agreement
 from weavers import REPOSITORY, run_in_weaver
 
 from jettagger import jetclass2
@@ -79,7 +80,7 @@ def test_the_training_is_weighed_as_published(shared: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_inputs_of_all_example_jets_equal_an_independent_computation(shared: Path) -> None:
+def test_inputs_of_all_example_jets_equal_an_independent_computation(shared: Path, agrees: Agreement) -> None:
     """Number by number, in double precision, without awkward expressions."""
     jets = ak.from_parquet(shared / "sophon/JetClassII_example.parquet")
     inputs: dict[str, np.ndarray] = {}
@@ -90,6 +91,7 @@ def test_inputs_of_all_example_jets_equal_an_independent_computation(shared: Pat
     def scaled(value: float, centre: float, scale: float) -> float:
         return min(max((value - centre) * scale, -5), 5)
 
+    made: dict[str, list[list[float]]] = {"pf_features": [], "pf_vectors": []}
     for index, jet in enumerate(jets.tolist()):
         number = len(jet["part_px"])
         for slot in range(128):
@@ -116,9 +118,12 @@ def test_inputs_of_all_example_jets_equal_an_independent_computation(shared: Pat
                 part["dphi"],
             ]
             vectors = [part[name] * factor for name in ("px", "py", "pz", "energy")]
-            np.testing.assert_allclose(inputs["pf_features"][index, :, slot], features, rtol=1e-5, atol=2e-6)
-            np.testing.assert_allclose(inputs["pf_vectors"][index, :, slot], vectors, rtol=1e-5)
+            made["pf_features"].append(features)
+            made["pf_vectors"].append(vectors)
             assert inputs["pf_mask"][index, 0, slot] == (slot < number)
+    for name, expected in made.items():
+        rows = inputs[name].transpose(0, 2, 1).reshape(len(expected), -1)
+        agrees("weaver/sophon", rows, expected, sample=len(jets), rtol=1e-5, atol=2e-6, part=name)
 
 
 def test_weights_alone_in_a_folder_of_the_name_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -514,15 +514,18 @@ def test_the_workspace_is_valid_and_an_injected_signal_comes_back():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signal", ["X1000", pytest.param("X2000", marks=pytest.mark.long)])
-def test_templates_of_many_bins_are_fitted_by_pyhf(signal):
+def test_templates_of_many_bins_are_fitted_by_pyhf(signal, agrees):
     pytest.importorskip("pyhf")
-    from fitting import check_pyhf
+    from fitting import CLS, check_pyhf
 
     for changes in ({}, {"min_effective_events": 20.0}):
-        check_pyhf(build(simulated(), spec(**changes)).workspace(signal), "scipy")
+        found: list[float] = []
+        check_pyhf(build(simulated(), spec(**changes)).workspace(signal), "scipy", found)
+        part = f"{signal}{', merged bins' if changes else ''}"
+        agrees("statistics/limits", found, np.full(len(found), 0.05), sample=len(found), rtol=CLS, part=part)
 
 
-def test_the_fit_is_that_of_cabinetry():
+def test_the_fit_is_that_of_cabinetry(agrees):
     cabinetry = pytest.importorskip("cabinetry")
     from jettagger.statistics.fits import fit, model_of
 
@@ -532,8 +535,9 @@ def test_the_fit_is_that_of_cabinetry():
     mine = fit(workspace)
     theirs = cabinetry.fit.fit(model, data.tolist())
     assert list(mine.names) == list(theirs.labels)
-    np.testing.assert_allclose(mine.values, theirs.bestfit, atol=0.02)
-    np.testing.assert_allclose(mine.uncertainties, theirs.uncertainty, rtol=0.05, atol=1e-3)
+    agrees("statistics/fit", mine.values, theirs.bestfit, sample=1, atol=0.02, rtol=1e-7, part="parameters")
+    wanted = theirs.uncertainty
+    agrees("statistics/fit", mine.uncertainties, wanted, sample=1, rtol=0.05, atol=1e-3, part="uncertainties")
     assert mine.strength[0] > 0.5
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import Agreement
 from cards import Card, expected_limit
 from scipy.interpolate import BPoly
 from transfers import MASS, PT, scaled, searched, spectra
@@ -28,11 +29,12 @@ ABCD = TransferFactor("SR", "CR", "abcd", control=("B", "D"), order=[1, 2])
 FOUR = ["SR", "CR", "B", "D"]
 
 
-def test_the_basis_is_that_of_scipy() -> None:
+def test_the_basis_is_that_of_scipy(agrees: Agreement) -> None:
     x = np.linspace(0, 1, 7)
     for order in range(5):
         for k, values in enumerate(bernstein(order, x)):
-            np.testing.assert_allclose(values, BPoly(np.eye(order + 1)[k][:, None], [0, 1])(x), atol=1e-15)
+            wanted = BPoly(np.eye(order + 1)[k][:, None], [0, 1])(x)
+            agrees("statistics/bernstein", values, wanted, sample=7, atol=1e-15, rtol=1e-7, part=f"{order}, {k}")
 
 
 def test_the_start_is_the_transfer_factor_of_expected_events() -> None:

@@ -12,6 +12,7 @@ import awkward as ak
 import numpy as np
 import onnx
 import pytest
+from agreement import Agreement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Head, write_bundle
@@ -138,7 +139,9 @@ def test_models_with_a_configuration_can_be_added_named_and_checked(bundle: Bund
 
 @pytest.mark.data
 @pytest.mark.parametrize("selected", [True, False])
-def test_inputs_of_real_jets_are_those_of_weaver(shared: Path, tmp_path: Path, selected: bool) -> None:
+def test_inputs_of_real_jets_are_those_of_weaver(
+    shared: Path, tmp_path: Path, selected: bool, agrees: Agreement
+) -> None:
     """All 100 example jets, and the 85 of them that pass the training selection."""
     text = (shared / "sophon/JetClassII_full.yaml").read_text()
     if not selected:
@@ -162,7 +165,8 @@ def test_inputs_of_real_jets_are_those_of_weaver(shared: Path, tmp_path: Path, s
     for name, array in inputs.items():
         reference = expected[f"input__{name}"]
         assert reference.shape == array[flags].shape
-        np.testing.assert_allclose(array[flags], reference, rtol=1e-6, atol=1e-6)
+        part = f"{name}, {'selected jets' if selected else 'all jets'}"
+        agrees("weaver/tensors", array[flags], reference, sample=len(reference), rtol=1e-6, atol=1e-6, part=part)
     np.testing.assert_array_equal(expected["label__truth_label"], ak.to_numpy(arrays.jet_label)[flags])
 
 
@@ -200,7 +204,7 @@ labels: {type: simple, value: [label_a, label_b]}
 
 
 @pytest.mark.parametrize(("mode", "pad"), [("wrap", 0), ("constant", -1), ("constant", 0)])
-def test_values_that_are_hard_are_those_of_weaver(tmp_path: Path, mode: str, pad: int) -> None:
+def test_values_that_are_hard_are_those_of_weaver(tmp_path: Path, mode: str, pad: int, agrees: Agreement) -> None:
     """Roots of negative numbers, lists that are longer than the input, sorting, sums, both paddings."""
     text = HARD.replace("MODE", mode).replace("PAD", str(pad))
     jets = table(40, seed=3)[:-1]
@@ -210,7 +214,8 @@ def test_values_that_are_hard_are_those_of_weaver(tmp_path: Path, mode: str, pad
     expected = np.load(tmp_path / "out.npz")
     inputs = stacked(Bundle.from_folder(tmp_path_bundle(tmp_path, text)), jets)
     for name, array in inputs.items():
-        np.testing.assert_allclose(array, expected[f"input__{name}"], rtol=1e-6, atol=1e-6)
+        part = f"{name}, {mode} {pad}"
+        agrees("weaver/hard", array, expected[f"input__{name}"], sample=39, rtol=1e-6, atol=1e-6, part=part)
     assert np.isfinite(inputs["pf_features"]).all()
     np.testing.assert_array_equal(expected["label___label_"], ak.to_numpy(jets.jet_label) % 2)
 
@@ -241,7 +246,7 @@ SimpleIterDataset({"_": ["jets.parquet"]}, "data.yaml", for_training=True, async
 """
 
 
-def test_what_weaver_standardised_by_itself_is_used(tmp_path: Path) -> None:
+def test_what_weaver_standardised_by_itself_is_used(tmp_path: Path, agrees: Agreement) -> None:
     """The file that a training with ``method: auto`` writes: its numbers, and the inputs made with them."""
     jets = table(60, seed=8)[:-1]
     ak.to_parquet(jets, tmp_path / "jets.parquet")
@@ -268,7 +273,8 @@ def test_what_weaver_standardised_by_itself_is_used(tmp_path: Path) -> None:
     inputs = stacked(Bundle.from_folder(folder), trained)
     assert set(inputs) == {"pf_features", "pf_mask", "jet_features"}
     for name, array in inputs.items():
-        np.testing.assert_allclose(array, expected[f"input__{name}"], rtol=1e-6, atol=1e-6)
+        wanted = expected[f"input__{name}"]
+        agrees("weaver/standardised", array, wanted, sample=len(wanted), rtol=1e-6, atol=1e-6, part=name)
 
 
 NUMBERS = """\
