@@ -61,6 +61,7 @@ ELSEWHERE = [
     ),
     Elsewhere("README.md", "python", "tests/test_docs_start.py::test_the_first_block_is_the_example", ".show("),
     Elsewhere("docs/index.md", "python", "tests/test_docs_start.py::test_the_first_block_is_the_example", ".show("),
+    Elsewhere("CONTRIBUTING.md", "yaml", "tests/test_first_changes.py::test_its_example_is_the_one_that_is_tried"),
     Elsewhere("README.md", "text", "tests/test_docs_start.py::test_the_commands_of_the_readme_lead_to_a_score"),
     Elsewhere("docs/start.md", "python", "tests/test_docs_start.py::test_the_page_of_first_steps_runs", "attach"),
     Elsewhere("docs/start.md", "python", "tests/test_project.py::test_the_example_draws_the_picture", "roc.png"),
