@@ -76,6 +76,18 @@ ELSEWHERE = [
     Elsewhere("docs/jec.md", "python", "tests/test_docs_jec.py::test_python_block_runs"),
     Elsewhere("docs/pfnano.md", "python", "tests/test_docs_pfnano.py::test_its_code_runs"),
     Elsewhere("docs/remote.md", "python", "tests/test_kserve_servers.py::test_the_page_runs"),
+    Elsewhere(
+        "docs/scaling.md",
+        "python",
+        "tests/test_dask_install.py::test_its_clusters_are_those_of_dask_jobqueue",
+        "SLURMCluster",
+    ),
+    Elsewhere(
+        "docs/scaling.md",
+        "python",
+        "tests/test_dask_install.py::test_the_page_on_scaling_runs",
+        "distributed.Client(cluster)",
+    ),
     Elsewhere("docs/search.md", "python", "tests/test_docs_search.py::test_the_page_runs"),
     Elsewhere("docs/search_backgrounds.md", "python", "tests/test_closure.py::test_fits_have_the_closure"),
     Elsewhere("docs/search_batch.md", "python", "tests/test_search_resume.py::test_the_page_runs"),
@@ -170,8 +182,6 @@ def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for part, (module, reason) in NEEDS.items():
         if part in block.text:
             pytest.importorskip(module, reason=reason)
-    if "cluster" in block.text:
-        pytest.skip("needs a cluster; tests/test_dask_install.py runs what it says on one")
     monkeypatch.chdir(tmp_path)
     if "examples/data" in block.text:
         (tmp_path / "examples").symlink_to(ROOT / "examples")

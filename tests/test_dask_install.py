@@ -8,6 +8,8 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from clusters import local_cluster
 from comparing import assert_same_scores
 from heads import make_head
 from networks import write_bundle
+from pages import blocks
 
 distributed = pytest.importorskip("distributed")
 
@@ -233,3 +236,36 @@ class TestCluster:
             np.testing.assert_allclose(found, wanted, rtol=1e-5)
         with pytest.raises(BundleNotFound, match=r"jettagger\.dask\.install\(client, assigner\)"):
             client.submit(masses, lost, 1).result()
+
+
+@pytest.mark.slow
+def test_the_page_on_scaling_runs(bundle: Bundle, tmp_path: Path) -> None:
+    """On a cluster of this machine, with a small network in the place of the one that it names."""
+    (block,) = blocks("docs/scaling.md", "python", "distributed.Client(cluster)")
+    with local_cluster(tmp_path, processes=False) as client:
+        names: dict[str, Any] = {"cluster": client.cluster}
+        exec(compile(block.replace('"part-ak8-2023"', repr(str(bundle.folder))), "docs/scaling.md", "exec"), names)
+        with names["client"] as second:
+            found = second.submit(names["tagger"], make_events(3, seed=1), pure=False).result()
+    assert_same_scores(found, names["tagger"](make_events(3, seed=1)))
+
+
+@pytest.mark.slow
+def test_its_clusters_are_those_of_dask_jobqueue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is submitted before they are scaled."""
+    jobs = pytest.importorskip("dask_jobqueue", reason="the extra batch is not installed")
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("docs/scaling.md", "python", "SLURMCluster")
+    made: list[str] = []
+    monkeypatch.setattr(jobs.SLURMCluster, "adapt", lambda self, **_: made.append(self.job_script()))
+    with ExitStack() as clusters:
+
+        def opened(kind: Any, **options: Any) -> Any:
+            free = {"dashboard_address": ":0", "port": 0}
+            return clusters.enter_context(kind(scheduler_options=free, **options))
+
+        names = {name: partial(opened, getattr(jobs, name)) for name in ("HTCondorCluster", "SLURMCluster")}
+        block = block.replace("from dask_jobqueue import HTCondorCluster, SLURMCluster", "")
+        exec(compile(block, "docs/scaling.md", "exec"), names)
+    assert "#SBATCH -t 08:00:00" in made[0]
+    assert "#SBATCH --cpus-per-task=8" in made[0]
