@@ -711,9 +711,12 @@ OLD_EVENT = parse_event_text(
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
+    return old_file(tmp_path / "old.h5")
+
+
+def old_file(path: Path) -> Path:
     """As SPANet's documentation of 2021 has it."""
     generator = np.random.default_rng(1)
-    path = tmp_path / "old.h5"
     with h5py.File(path, "w") as file:
         mask = np.arange(8) < generator.integers(6, 9, (50, 1))
         file["source/mask"] = mask

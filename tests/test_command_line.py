@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -209,6 +210,31 @@ def test_what_other_code_prints_is_not_in_the_document(tmp_path: Path) -> None:
             assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [([], []), (["-v"], ["INFO"]), (["-vv"], ["INFO", "DEBUG"]), (["-v", "-v"], ["INFO", "DEBUG"]), (["-vq"], [])],
+)
+def test_the_log_is_shown(
+    options: list[str], shown: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("jettagger.files.root")
+
+    def work(*_: object) -> int:
+        logger.info("opened %s", "a\x1b[2J.root")
+        logger.debug("in detail")
+        return 0
+
+    monkeypatch.setattr("jettagger.cli.schema.run", work)
+    for line in ([*options, "schema", "search"] if "-vq" not in options else [], ["schema", "search", *options]):
+        if line:
+            assert main(line) == 0
+            out, err = capsys.readouterr()
+            lines = [text.split(" ", 2)[1:] for text in err.splitlines()]
+            texts = {"INFO": "jettagger.files.root: opened a\\x1b[2J.root", "DEBUG": "jettagger.files.root: in detail"}
+            assert (out, lines) == ("", [[level, texts[level]] for level in shown])
+    assert logging.getLogger("jettagger").level == logging.NOTSET
+
+
 # ---------------------------------------------------------------------------------------- names
 
 
@@ -255,10 +281,12 @@ def test_help_teaches(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.search(rf"^ +.*jettagger {command}\b", text, flags=re.MULTILINE), "an example of its own"
     for status, meaning in EXIT_STATUS.items():
         assert re.search(rf"^ +{status}  {re.escape(meaning)[:30]}", text, flags=re.MULTILINE)
-    prose = [line for line in text.splitlines() if not line.startswith(" ")]
+    ending = text[text.index("output, of all commands") :].splitlines()
+    prose = [line for line in text.splitlines() if not line.startswith(" ")] + ending
     assert max(map(len, prose)) <= 80
     for action in LEAVES[command]._actions:
         assert action.help, f"{action.option_strings or action.dest} is not explained"
+        assert action.nargs == 0 or action.metavar or action.choices, f"{action.option_strings}: of what?"
 
 
 def test_help_of_all(capsys: pytest.CaptureFixture[str]) -> None:

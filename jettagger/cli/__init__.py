@@ -182,20 +182,23 @@ def _main(arguments: list[str], console: Console, *, whole: bool) -> int:
         return int(stop.code or 0)
     console.command = " ".join(filter(None, (verb, getattr(args, "action", None) or getattr(args, "command", None))))
     console.quiet, console.as_json = getattr(args, "quiet", False), getattr(args, "json", False)
-    with console.streams(whole=whole), _log(getattr(args, "verbose", 0)):
+    with console.streams(whole=whole), _log(getattr(args, "verbose", 0), console):
         return int(args.run(args, console) or 0)
 
 
 @contextmanager
-def _log(level: int) -> Iterator[None]:
+def _log(level: int, console: Console) -> Iterator[None]:
     """Show the log on standard error: what happens, and from two on all details."""
     if not level:
         yield
         return
     import logging
 
-    logger = logging.getLogger("jettagger")
-    handler = logging.StreamHandler(sys.stderr)
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.tell(self.format(record))
+
+    logger, handler = logging.getLogger("jettagger"), Handler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     before = logger.level
     logger.addHandler(handler)

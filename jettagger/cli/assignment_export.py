@@ -36,8 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--output-embeddings", action="store_true", help="add embeddings of event, particles and daughters")
     add("--opset", type=counted, default=17, metavar="N", help="of the file, 15 to 20 (default: 17)")
     add("--mapping", metavar="INPUTS.yaml", help="which columns of events the inputs are, kept in the folder")
-    add("--name", help="name of the network in the folder (default: that of the folder)")
-    add("--title", default="", help="one-line description")
+    add("--name", metavar="N", help="name of the network in the folder (default: that of the folder)")
+    add("--title", default="", metavar="TEXT", help="one-line description")
     add("-g", "--gpu", action="store_true", help="no use here")
     add("--force", action="store_true", help="replace an existing output")
 

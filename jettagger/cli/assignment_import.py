@@ -49,8 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT=N",
         help="number of objects that the network takes (repeatable; default: the network is tried)",
     )
-    add("--name", help="name of the network (default: that of the folder)")
-    add("--title", default="", help="one-line description")
+    add("--name", metavar="N", help="name of the network (default: that of the folder)")
+    add("--title", default="", metavar="TEXT", help="one-line description")
     add("--force", action="store_true", help="replace the output of an earlier import")
 
 

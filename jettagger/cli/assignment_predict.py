@@ -33,10 +33,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--output", "-o", required=True, metavar="OUT", help="file to write: .parquet, .root or .h5")
     add("--mapping", metavar="INPUTS.yaml", help="which columns of events the inputs are (default: that of the folder)")
-    add("--method", default="greedy", help="how assignments are chosen, see docs/assignment.md (default: %(default)s)")
+    add(
+        "--method",
+        default="greedy",
+        metavar="NAME",
+        help="how assignments are chosen, see docs/assignment.md (default: %(default)s)",
+    )
     add("--detection", action="store_true", help="leave out particles that are more likely absent")
     add("--input-log", choices=("yes", "no"), help="for a folder without assigner.json, as for import")
-    add("--prefix", default="assigned", help="front of the columns of a table (default: %(default)s)")
+    add("--prefix", default="assigned", metavar="P", help="front of the columns of a table (default: %(default)s)")
     add("--embeddings", action="store_true", help="write the embeddings of the network to OUT.h5, too")
     add("--threads", type=counted, default=None, metavar="N", help="threads of network and decoder")
     add("--provider", metavar="NAME", help="execution provider of ONNX Runtime (default: cpu)")

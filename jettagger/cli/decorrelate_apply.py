@@ -25,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("maps", nargs="+", metavar="MAP.json", help="one or several maps")
     add("skim", metavar="SKIM", help="skim with the scores, .parquet or .root")
     add("--output", "-o", required=True, metavar="OUT", help="file to write, .parquet or .root")
-    add("--prefix", help="prefix of the tagger's columns; default: that of the scores of the map")
-    add("--jets", help="name of the jets; default: those that the tagger scored")
+    add("--prefix", metavar="P", help="prefix of the tagger's columns; default: that of the scores of the map")
+    add("--jets", metavar="NAME", help="name of the jets; default: those that the tagger scored")
     add("--force", action="store_true", help="replace an existing file")
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.cli.console import Console
+from jettagger.cli.options import counted, seed
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.files import atomic, refuse_inputs
 from jettagger.provenance import KEY, Provenance
@@ -46,12 +47,24 @@ RANKED = 10
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger fit``."""
     add = parser.add_argument
-    add("folder", type=Path, help="the output folder of 'jettagger search'")
+    add("folder", type=Path, metavar="OUT/", help="the output folder of 'jettagger search'")
     add("--output", "-o", type=Path, metavar="FITS/", help="folder to write (default: fits/ in the folder)")
-    add("--signal", action="append", default=[], help="only this signal (repeatable)")
-    add("--toys", type=int, default=200, help="toys for the goodness of fit (default: 200; 0: only the chi-square)")
-    add("--seed", type=int, default=1, help="seed of the toys (default: 1)")
-    add("--workers", type=int, default=1, help="processes that fit toys; does not change results (default: 1)")
+    add("--signal", action="append", default=[], metavar="NAME", help="only this signal (repeatable)")
+    add(
+        "--toys",
+        type=counted,
+        default=200,
+        metavar="N",
+        help="toys for the goodness of fit; 0: only the chi-square (default: %(default)s)",
+    )
+    add("--seed", type=seed, default=1, metavar="N", help="seed of the toys (default: %(default)s)")
+    add(
+        "--workers",
+        type=counted,
+        default=1,
+        metavar="N",
+        help="processes that fit toys; does not change results (default: %(default)s)",
+    )
     add("--no-plots", action="store_true", help="draw nothing")
     add("--force", action="store_true", help="replace the output folder of earlier fits")
     add("--dry-run", action="store_true", help="read everything, and say what would be done")

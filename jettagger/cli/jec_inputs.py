@@ -38,7 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--where", metavar="CUT", help="cut in columns of the jets, e.g. 'pt > 15'")
     add("--branches", metavar="LIST", help="branches of the inputs, separated by commas (default: all of PFNano)")
     add(
-        "--target", default="pt", help="column of the generator jets: pt, or ptNu with neutrinos (default: %(default)s)"
+        "--target",
+        default="pt",
+        metavar="COLUMN",
+        help="column of the generator jets: pt, or ptNu with neutrinos (default: %(default)s)",
     )
     add("--cone", type=finite, metavar="DR", help="maximum distance of generator jets (default: half of the radius)")
     add("--format", metavar="NAME", help="flavour of PFNano: a name or a YAML file with names of columns")

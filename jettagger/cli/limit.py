@@ -29,8 +29,8 @@ __all__ = ["configure", "run"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger limit``."""
-    parser.add_argument("folder", type=Path, help="the output folder of 'jettagger search'")
-    parser.add_argument("--signal", action="append", default=[], help="only this signal (repeatable)")
+    parser.add_argument("folder", type=Path, metavar="OUT/", help="the output folder of 'jettagger search'")
+    parser.add_argument("--signal", action="append", default=[], metavar="NAME", help="only this signal (repeatable)")
     parser.add_argument("--no-plot", action="store_true", help="do not draw limits.png and limits.pdf")
 
 

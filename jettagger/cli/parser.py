@@ -18,7 +18,7 @@ __all__ = ["EXIT_STATUS", "Parser", "add_common_options", "add_subcommands", "ex
 #: exit status -> its meaning
 EXIT_STATUS = {
     0: "done",
-    1: "a check has failed (models check, assignment check), a training has (jec steer), or the answer was no",
+    1: "a check or a training has failed, or the answer to a question was no",
     2: "an error, explained on standard error",
     129: "hung up (SIGHUP); nothing half-written is left",
     130: "interrupted (Ctrl-C, SIGINT); nothing half-written is left",

@@ -21,26 +21,27 @@ __all__ = ["configure", "run"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``jettagger simulate``."""
-    parser.add_argument("--list", action="store_true", help="show what can be simulated, and its rate")
-    parser.add_argument("--process", help="a process or a mixture, see --list")
-    parser.add_argument("--events", type=counted, default=10_000, help="events to write (default: %(default)s)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--list", action="store_true", help="show what can be simulated, and its rate")
+    add("--process", metavar="NAME", help="a process or a mixture, see --list")
+    add("--events", type=counted, default=10_000, metavar="N", help="events to write (default: %(default)s)")
+    add(
         "--pt", type=finite, nargs=2, default=(200.0, 1000.0), metavar=("LOW", "HIGH"),
         help="pt of the fat jets in GeV (default: 200 1000)",
     )  # fmt: skip
-    parser.add_argument(
+    add(
         "--mass", type=finite, nargs="+", metavar="GEV",
         help="mass of the generated resonance in GeV: one number, or a range (default: see --list)",
     )  # fmt: skip
-    parser.add_argument("-o", "--output", help="file to write: .root, or .parquet for jetclass2")
-    parser.add_argument("--format", default="pfnano", help="pfnano or jetclass2 (default: %(default)s)")
-    parser.add_argument(
-        "--card", default="default", help="detector card: a name or a .yaml file (default: %(default)s)"
+    add("-o", "--output", metavar="OUT", help="file to write: .root, or .parquet for jetclass2")
+    add("--format", default="pfnano", metavar="NAME", help="pfnano or jetclass2 (default: %(default)s)")
+    add(
+        "--card", default="default", metavar="CARD", help="detector card: a name or a .yaml file (default: %(default)s)"
     )
-    parser.add_argument("--pileup", type=finite, help="mean number of further interactions, instead of the card's")
-    parser.add_argument("--workers", type=counted, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=1, help="same seed, same arrays (default: %(default)s)")
-    parser.add_argument("--force", action="store_true", help="replace an existing output")
+    add("--pileup", type=finite, metavar="MU", help="mean number of further interactions (default: of the card)")
+    add("--workers", type=counted, default=1, metavar="N", help="processes (default: %(default)s)")
+    add("--seed", type=seed, default=1, metavar="N", help="same seed, same arrays (default: %(default)s)")
+    add("--force", action="store_true", help="replace an existing output")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

@@ -1,0 +1,220 @@
+"""Ctrl-C, SIGTERM and SIGHUP in the middle of each command: one line, nothing half-written, no process left."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_lines import LINES
+from survivors import PATIENCE, descendants, running, survivors, until
+
+from jettagger.cli import COMMANDS, main, parser_of
+from jettagger.cli.console import Console
+from jettagger.cli.parser import leaves
+from jettagger.cli.stopping import stop_signals
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
+
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+
+#: commands of which only the answer can be interrupted
+TELLERS = (
+    *("models list", "models show", "discriminants list", "discriminants show", "discriminants groups", "schema"),
+    *("completion", "provenance"),
+)
+
+#: commands without progress or epochs, which are stopped when their output is complete, but has no name yet
+WRITERS = (
+    *("show", "models check", "models add", "models remove", "models serve-config", "jec import", "jec plot"),
+    *("jec standard", "jec predict", "assignment import", "assignment export", "assignment import-weights"),
+    *("models accept", "assignment evaluate"),
+)
+
+#: a command whose work stops at a point that leaves a file, until a signal comes
+SCRIPT = """
+import os, sys, time
+from pathlib import Path
+sys.path.append(os.environ["TESTS"])
+import test_signals
+
+def reached():
+    Path(os.environ["REACHED"]).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    from jettagger.cli import main
+    with test_signals.stopping(os.environ["POINT"], reached):
+        sys.exit(main())
+"""
+
+
+def point_of(command: str) -> str:
+    """What is interrupted: an answer, a complete file without its name, or the work."""
+    return "answer" if command in TELLERS else "name" if command in WRITERS else "work"
+
+
+@contextmanager
+def stopping(point: str, reached: Callable[[], None]) -> Iterator[None]:
+    """Have a function called at a point of a command."""
+    with pytest.MonkeyPatch.context() as patch:
+        if point == "answer":
+            for name in ("answer", "say", "table"):
+                patch.setattr(Console, name, lambda *_, **__: reached())
+        elif point == "name":
+            rename = os.replace
+
+            def replace(source: Any, target: Any) -> None:
+                if ".resume" not in str(target) and "cache" not in str(target):
+                    reached()
+                rename(source, target)
+
+            patch.setattr(os, "replace", replace)
+        else:
+            bar = Console.progress_bar
+
+            @contextmanager
+            def progress_bar(console: Console, *arguments: Any) -> Iterator[Callable[[int], None]]:
+                with bar(console, *arguments) as advance:
+
+                    def slow(done: int) -> None:
+                        advance(done)
+                        reached()
+
+                    yield slow
+
+            patch.setattr(Console, "progress_bar", progress_bar)
+            with suppress(ImportError):
+                from jettagger.training import live
+
+                patch.setattr(live, "_lines", lambda _: lambda _: reached())
+        yield
+
+
+#: the state of what goes on when it is repeated
+KEPT = re.compile(r"\.(resume|blocks)\b")
+
+
+def content(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not KEPT.search(str(path))}
+
+
+def check_said(said: str, number: signal.Signals) -> None:
+    """One line about the signal, after what was said of the work and of what is kept."""
+    *others, last = said.splitlines()
+    assert last == f"jettagger: {WORDS[number]}, nothing half-written is left"
+    assert "Traceback" not in said
+    assert not [line for line in others if "half-written" in line]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[list[str], Path]]:
+    """The arguments of a command, and the folder of its inputs and outputs, made once."""
+    made: dict[str, tuple[list[str], Path]] = {}
+
+    def find(command: str) -> tuple[list[str], Path]:
+        if command not in made:
+            folder = tmp_path_factory.mktemp(command.replace(" ", "_"))
+            made[command] = [str(item) for item in LINES[command](folder)], folder
+        for path in [path for path in made[command][1].iterdir() if KEPT.search(path.name)]:
+            shutil.rmtree(path)
+        return made[command]
+
+    return find
+
+
+def test_every_command_is_in_these_tests() -> None:
+    found = {" ".join(words) for verb in COMMANDS for words, _ in leaves(parser_of(verb), [verb])}
+    assert found == set(LINES) | {"jec import"}  # which needs weights of the original
+    assert set(TELLERS) | set(WRITERS) <= found
+
+
+def of_verb(verb: str) -> str:
+    """One command of a verb, which runs as a process."""
+    return next(name for name in (verb, f"{verb} train", f"{verb} add", f"{verb} list") if name in LINES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "verb"), list(enumerate(COMMANDS)), ids=list(COMMANDS))
+def test_a_process(place: int, verb: str, inputs: Callable[[str], tuple[list[str], Path]], tmp_path: Path) -> None:
+    """Signals take turns; all of them are tried with each command below."""
+    number = list(WORDS)[place % 3]
+    command = of_verb(verb)
+    arguments, folder = inputs(command)
+    before = content(folder)
+    script, reached = tmp_path / "command.py", tmp_path / "reached"
+    script.write_text(SCRIPT)
+    settings = {"REACHED": str(reached), "POINT": point_of(command), "TESTS": str(Path(__file__).parent)}
+    with running(script, arguments, folder, **settings) as process:
+        until(reached.exists, process)
+        assert process.poll() is None, process.communicate()
+        children = descendants(process.pid)
+        os.killpg(process.pid, number)
+        out, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number, said
+    check_said(said, number)
+    assert survivors(children) == []
+    assert content(folder) == before
+    if point_of(command) != "work" and verb != "finetune":
+        assert out == ""
+
+
+@pytest.fixture
+def by_hand() -> Iterator[None]:
+    """Signals as of a process that is started by hand, also for tests in the background."""
+    before = {number: signal.getsignal(number) for number in WORDS}
+    for number in WORDS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+#: commands with processes of their own, which have tests of their own
+WITH_PROCESSES = ("simulate", "assignment tune", "jec steer")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [name for name in LINES if name not in WITH_PROCESSES])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("by_hand")
+def test_all_signals(
+    command: str, inputs: Callable[[str], tuple[list[str], Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process: at its point, and when the output is complete, but has no name yet."""
+    other = "answer" if command in TELLERS else "name"
+    for number, point in zip(WORDS, (point_of(command), other, other), strict=True):
+        arguments, folder = inputs(command)
+        before = content(folder)
+        calls = []
+
+        def reached(number: int = number, calls: list[int] = calls) -> None:
+            calls.append(1)
+            os.kill(os.getpid(), number)
+            time.sleep(PATIENCE)
+
+        capsys.readouterr()
+        with stopping(point, reached):
+            assert main(arguments) == 128 + number
+        assert calls == [1]
+        check_said(capsys.readouterr().err, number)
+        assert content(folder) == before, point
+
+
+def test_signals_that_are_ignored_stay_ignored() -> None:
+    """As under nohup, and SIGINT of a job in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.number == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
