@@ -12,7 +12,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,30 +235,43 @@ def provoked(case: Case) -> dict[str, Any]:
     return content
 
 
-def _cell(value: Any) -> str:
-    """A value in a table, shortened if it is long."""
+#: characters of a line of a message, and of one in the table
+_WIDTH, _SHORT = 88, 160
+
+
+def _code(value: Any) -> str:
+    """A value as code in a table, shortened if it is long."""
     text = ", ".join(value) if isinstance(value, list) else str(value or "")
     text = " ".join(text.split()).replace("|", "\\|")
-    return f"{text[:117]}..." if len(text) > 120 else text
+    text = f"{text[: _SHORT - 3]}..." if len(text) > _SHORT else text
+    return f"`{text}`" if text else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def _wrapped(message: str) -> str:
+    """A message in lines that fit the page."""
+    lines = [textwrap.wrap(line, _WIDTH, subsequent_indent="  ") for line in message.splitlines()]
+    return "\n".join(part for parts in lines for part in parts)
 
 
 def _section(number: int, case: Case, error: dict[str, Any]) -> str:
     language = "sh" if case.is_command else "python"
+    parts = [[key, _code(error[key])] for key in ("where", "got", "expected", "nearest") if error[key]]
     return (
-        f"## {number}. {case.title}\n\n```{language}\n{case.run}\n```\n\n"
-        f"```text\n{error['class']}: {error['message']}\n```\n\n{case.do}\n"
+        f"### {number}. {case.title}\n\n```{language}\n{case.run}\n```\n\n"
+        f"```text\n{_wrapped(error['class'] + ': ' + error['message'])}\n```\n\n"
+        f"{_table(['', ''], parts)}\n\n{case.do}\n"
     )
 
 
 def _made() -> str:
     errors = [provoked(case) for case in CASES]
-    keys = ("where", "got", "expected", "nearest")
-    rows = [["", "what", *keys], ["---"] * (2 + len(keys))]
-    for number, (case, error) in enumerate(zip(CASES, errors, strict=True), 1):
-        rows.append([f"{number}", case.title, *(_cell(error[key]) for key in keys)])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    sections = [_section(number, *pair) for number, pair in enumerate(zip(CASES, errors, strict=True), 1)]
-    return "\n".join([f"{table}\n", *sections])
+    pairs = list(enumerate(zip(CASES, errors, strict=True), 1))
+    rows = [[f"{number}", case.title, _code(error["message"])] for number, (case, error) in pairs]
+    return "\n".join([f"{_table(['', 'error', 'message'], rows)}\n", *(_section(n, *pair) for n, pair in pairs)])
 
 
 def filled(text: str) -> str:
