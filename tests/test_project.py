@@ -84,6 +84,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
     from jettagger.assignment import weights
     from jettagger.bundles import card, declaration
     from jettagger.calibration import efficiencymap, masses, writing
+    from jettagger.cli import console
     from jettagger.decorrelation import mapfile
     from jettagger.discriminants import working_points
     from jettagger.discriminants.discriminant import VERSION
@@ -127,6 +128,7 @@ def test_versions_in_the_page_on_formats_are_those_of_the_code() -> None:
         "`mass_factors.json`": ("format", masses.FORMAT),
         "`histograms.json` (UHI JSON)": ("version", str(histograms.VERSION)),
         "`templates.json`": ("version", str(templates.VERSION)),
+        "the document of `--json` (standard output)": ("version", str(console.VERSION)),
         "`explanation.json`": ("version", str(explanation.VERSION)),
         "checkpoint of a training (torch, weights and numbers only)": ("version", str(checkpoints.VERSION)),
         "assignment network (torch, weights, numbers and text only)": ("version", str(weights.VERSION)),
