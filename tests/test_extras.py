@@ -7,7 +7,9 @@ import re
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -72,39 +74,31 @@ def constants(node: ast.expr) -> list[str]:
     return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
-def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
+@cache
+def names_in(path: Path) -> tuple[set[str], set[tuple[str, str]]]:
+    """The modules that a file imports, at any place of its code; (module, extra) of what it requires."""
+    names: set[str] = set()
+    pairs: set[tuple[str, str]] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Call) and node.args:
             function = node.func
-            if (function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")) in names:
-                yield node
+            called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            if called in ("import_module", "find_spec", "importorskip", "__import__"):
+                names.update(constants(node.args[0]))
+            elif called == "require" and isinstance(function, ast.Name) and len(node.args) == 3:
+                pairs.update(product(constants(node.args[0]), constants(node.args[1])))
+    return names | {module for module, _ in pairs}, pairs
 
 
 def imported(paths: list[Path]) -> set[str]:
-    """Modules outside of the standard library and this project, at any place of the code."""
-    names: set[str] = set()
-    for path in paths:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                names.add(node.module or "")
-        for call in calls(tree, "import_module", "find_spec", "importorskip", "__import__"):
-            names.update(constants(call.args[0]) if call.args else [])
-        names.update(module for module, _ in required(tree))
-    top = {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+    """Modules outside of the standard library and this project."""
+    top = {name.partition(".")[0] for path in paths for name in names_in(path)[0]} - set(sys.stdlib_module_names)
     own = {path.stem for path in python_files("tests", "benchmarks", "examples")} | {"jettagger", "benchmarks", "conf"}
     return top - own - {""}
-
-
-def required(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """(module, extra) of all calls of `jettagger.errors.require`."""
-    for call in calls(tree, "require"):
-        if isinstance(call.func, ast.Name) and len(call.args) == 3:
-            for module in constants(call.args[0]):
-                for extra in constants(call.args[1]):
-                    yield module, extra
 
 
 def brings(extra: dict[str, Requirement], module: str) -> bool:
@@ -116,10 +110,7 @@ CODE = python_files("jettagger", "processors")
 
 
 def test_an_error_names_an_extra_that_brings_the_module() -> None:
-    seen = set()
-    for path in CODE:
-        if path != Path(jettagger.errors.__file__):
-            seen.update(required(ast.parse(path.read_text(encoding="utf-8"))))
+    seen = {pair for path in CODE if path != Path(jettagger.errors.__file__) for pair in names_in(path)[1]}
     assert {("torch", "train"), ("pyhf", "stats"), ("xgboost", "train"), ("h5py", "hdf5")} <= seen
     for module, extra in seen:
         assert brings(EXTRAS[extra] if extra else CORE, module.partition(".")[0]), (module, extra)
