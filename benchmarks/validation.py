@@ -198,11 +198,11 @@ def _row(comparison: Comparison, entry: Mapping[str, Any]) -> list[str]:
     on = comparison.on.format(sample=f"{entry['sample']:,}")
     test = comparison.test.removeprefix("tests/").partition("::")[0]
     median = f"{_median(entry)}{unit}" if entry["maximum"] else "0"
-    lines = (what, f"against {against}", f"{on}: {entry['numbers']:,} numbers")
-    return ["<br>".join(lines), median, maximum, _bound(entry), f"`{test}`"]
+    lines = (what, f"against {against}", f"{on}: {entry['numbers']:,} numbers", f"`{test}`")
+    return ["<br>".join(lines), median, maximum, _bound(entry)]
 
 
-_HEAD = ["what, against what, on what", "median", "maximum", "bound", "test"]
+_HEAD = ["what, against what, on what, by which test", "median", "maximum", "bound"]
 
 
 def _table(rows: list[list[str]]) -> str:

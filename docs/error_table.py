@@ -236,7 +236,7 @@ def provoked(case: Case) -> dict[str, Any]:
 
 
 #: characters of a line of a message, and of one in the table
-_WIDTH, _SHORT = 88, 160
+_WIDTH, _SHORT = 76, 160
 
 
 def _code(value: Any) -> str:
