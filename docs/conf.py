@@ -138,6 +138,8 @@ html_copy_source = False
 # pages at the top have nothing beside them
 html_sidebars = {name: [] for name in ("index", "start", "concepts", "validation")}
 html_show_sourcelink = False
+# pages that are a section of their own have no navigation within it
+html_sidebars = {page: [] for page in ("index", "start", "concepts", "validation")}
 html_math_renderer = "mathml"
 html_theme_options = {
     "icon_links": [{"name": "Source", "url": ADDRESS, "icon": "fa-brands fa-github"}],

@@ -236,3 +236,23 @@ def test_stored_inventories_are_read_by_sphinx(tmp_path: Path) -> None:
         read = InventoryFile.loads(Path(path).read_bytes(), uri=address)
         names = {name for entries in read.data.values() for name in entries}
         assert names == set(inventories.PROJECTS[project][1])
+
+
+# ---------------------------------------------------------------------------------------- formulas
+
+
+@pytest.mark.slow
+def test_formulas_are_drawn_without_a_network(tmp_path: Path) -> None:
+    pytest.importorskip("myst_nb", reason="the extra docs is not installed")
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(DOCS)!r})\nextensions = ['_site.formulas', 'myst_nb']\n"
+        "myst_enable_extensions = ['dollarmath']\nhtml_math_renderer = 'mathml'\nnb_execution_mode = 'off'\n"
+    )
+    (tmp_path / "index.md").write_text("# Page\n\nAt $\\sqrt{s} = 13.6$ TeV:\n\n$$\n\\frac{a}{b} = \\sum_i p_i\n$$\n")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", str(tmp_path), str(tmp_path / "html")]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    text = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    assert "<msqrt>" in text
+    assert "<mfrac>" in text
+    assert "https://" not in re.sub(r"<a [^>]*>", "", text)

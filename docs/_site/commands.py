@@ -43,8 +43,8 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
             if action.help is not argparse.SUPPRESS
             and not isinstance(action, (argparse._SubParsersAction, argparse._HelpAction))
         ]
-        if not actions:
-            continue
+        if not actions or "of all commands" in (group.title or ""):
+            continue  # those of all commands are on one page
         yield f".. rubric:: {(group.title or '').capitalize()}\n"
         if group.description:
             yield f"{_plain(group.description)}\n"
@@ -66,7 +66,7 @@ def _section(parser: argparse.ArgumentParser, mark: str) -> Iterator[str]:
     yield f".. code-block:: text\n\n{usage}\n"
     yield f".. program:: {parser.prog}\n"
     yield from _options(parser)
-    if parser.epilog:
+    if parser.epilog and not parser.epilog.lower().startswith("exit status"):
         yield from _description(parser.epilog)
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -129,7 +129,7 @@ def _entry(module: str, name: str) -> str:
         return f".. py:data:: {name}\n   :value: {value}\n"
     options = []
     if directive in ("autoclass", "autoexception"):
-        options = [":members:", ":special-members: __call__, __getitem__"]
+        options = [":members:", ":special-members: __call__, __getitem__", ":exclude-members: model_config"]
     elif directive == "autodata" and len(repr(value)) > LONGEST_VALUE:
         options = [":no-value:"]
     return "\n".join([f".. {directive}:: {name}", *(f"   {option}" for option in options), ""])
