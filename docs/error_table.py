@@ -261,7 +261,7 @@ def _section(number: int, case: Case, error: dict[str, Any]) -> str:
     language = "sh" if case.is_command else "python"
     parts = [[key, _code(error[key])] for key in ("where", "got", "expected", "nearest") if error[key]]
     return (
-        f"### {number}. {case.title}\n\n```{language}\n{case.run}\n```\n\n"
+        f"## {number}. {case.title}\n\n```{language}\n{case.run}\n```\n\n"
         f"```text\n{_wrapped(error['class'] + ': ' + error['message'])}\n```\n\n"
         f"{_table(['', ''], parts)}\n\n{case.do}\n"
     )
