@@ -190,7 +190,7 @@ def test_all_signals(
 ) -> None:
     """In this process: at its point, and when the output is complete, but has no name yet."""
     other = "answer" if command in TELLERS else "name"
-    for number, point in zip(WORDS, (point_of(command), other, other), strict=True):
+    for number, point in zip(WORDS, (point_of(command), point_of(command), other), strict=True):
         arguments, folder = inputs(command)
         before = content(folder)
         calls = []
