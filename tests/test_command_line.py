@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import test_streams
+from command_lines import LINES
 
 from jettagger._version import __version__
 from jettagger.cli import COMMANDS, main, parser_of
@@ -28,6 +30,32 @@ LEAVES = {" ".join(words): parser for verb in COMMANDS for words, parser in leav
 
 #: verbs whose shortest run takes seconds
 LONG = ("calibrate", "finetune", "fit", "limit", "search", "search merge", "simulate")
+
+
+#: commands below verbs, which the tests of streams do not run; searches for options have processes
+INNER = [name for name in LINES if " " in name and name not in COMMANDS and name != "assignment tune"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", INNER)
+@pytest.mark.filterwarnings("ignore")
+def test_results_of_inner_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--json", "--quiet"):
+        folder = tmp_path / option.strip("-")
+        folder.mkdir()
+        line = LINES[command](folder)
+        capsys.readouterr()
+        assert main([*line, option]) == 0
+        out, err = capsys.readouterr()
+        if option == "--quiet":
+            assert (out, err) == ("", "")
+            continue
+        found = document_of(out)
+        assert (found["command"], found["status"], found["error"]) == (command, 0, None)
+        assert bool(found["written"]) >= ("-o" in line)
+        assert all(Path(path).exists() for path in found["written"])
+        if command == "models add":
+            shutil.rmtree(found["written"][0])
 
 
 #: commands that need no input, and one that goes on after errors
