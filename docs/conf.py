@@ -17,6 +17,7 @@ from _site.gallery import settings as gallery_settings  # noqa: E402
 from _site.inventories import ALIASES, PROJECTS, write_inventories  # noqa: E402
 from _site.keys import write_keys  # noqa: E402
 from _site.links import site_links, written  # noqa: E402
+from _site.notebooks import absent, not_run, with_note  # noqa: E402
 from _site.reference import write_reference  # noqa: E402
 from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
 from sphinx.ext.autodoc.mock import mock  # noqa: E402
@@ -54,7 +55,11 @@ sphinx_gallery_conf = gallery_settings(ROOT)
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_heading_anchors = 4
-nb_execution_mode = "off"
+# notebooks are run; those whose extras are absent are shown with a note
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900
+nb_execution_excludepatterns = [f"notebooks/{name}" for name in not_run(DOCS / "notebooks")]
 
 #: what the extras bring, as it is imported
 EXTRAS = ("torch", "h5py", "optuna", "sklearn", "hep_ml", "xgboost", "pythia8mc", "fastjet", "openvino", "tritonclient")
@@ -93,6 +98,11 @@ write_commands(DOCS / "commands")
 
 def _rewrite_links(app: Any, docname: str, content: list[str]) -> None:
     """The pages of this folder; those from elsewhere are rewritten already."""
+    notebook = DOCS / f"{docname}.ipynb"
+    if notebook.parent == DOCS / "notebooks" and notebook.is_file():
+        text = _for_site(content[0], f"docs/{docname}.ipynb", f"{docname}.ipynb")
+        content[0] = with_note(text, absent(notebook))
+        return
     place = f"{docname}.md"
     if place not in ELSEWHERE.values() and (DOCS / place).is_file():
         content[0] = _for_site(content[0], f"docs/{place}", place)
