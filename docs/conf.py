@@ -154,7 +154,7 @@ html_math_renderer = "mathml"
 html_theme_options = {
     "icon_links": [{"name": "Source", "url": ADDRESS, "icon": "fa-brands fa-github"}],
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 5,
     "show_toc_level": 2,
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

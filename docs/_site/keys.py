@@ -74,7 +74,7 @@ def key_page(kind: str, formats: str) -> str:
     str
     """
     model, (row, page) = model_of(kind), EXPLAINED[kind]
-    title = row.partition(" (")[0] if row.startswith("`") else f"`{kind}`"
+    title = row.partition(" (")[0].strip("`") if row.startswith("`") else kind
     lines = [f"# {title}", "", f"{FILES[kind][2][0].upper()}{FILES[kind][2][1:]}. [Explained here]({page}).", ""]
     lines += _compatibility(formats, row)
     lines += [f"- JSON schema: {{download}}`{kind}.schema.json`, the output of `jettagger schema {kind}`", ""]
