@@ -79,13 +79,14 @@ def test_what_is_written_for_the_site_is_ignored_by_git_and_removed_by_make_clea
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the site: that of an environment variable, as in ``.ci/run``, or built here."""
+    """The folder of the site: that of an environment variable, as in ``.ci/run``, or built here, where nothing runs."""
     if folder := os.environ.get("JETTAGGER_SITE"):
         return Path(folder)
     pytest.importorskip("sphinx", reason="the extra docs is not installed")
     pytest.importorskip("pydata_sphinx_theme", reason="the extra docs is not installed")
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / "doctrees")]
+    command += ["-D", "nb_execution_mode=off", "-D", "sphinx_gallery_conf.filename_pattern=none_runs"]
     made = subprocess.run([*command, str(DOCS), str(folder / "html")], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
     return folder / "html"
