@@ -59,6 +59,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
+nb_merge_streams = True  # one box for what a cell prints
 nb_execution_excludepatterns = [f"notebooks/{name}" for name in not_run(DOCS / "notebooks")]
 
 #: what the extras bring, as it is imported
