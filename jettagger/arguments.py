@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, WrongType
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Brief):
     """Objects of several classes, recognised by their attributes.
 
     Parameters

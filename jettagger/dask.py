@@ -27,6 +27,7 @@ from jettagger.assignment.folders import AssignerFolder, read_assigner
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.places import SHIPPED
 from jettagger.config.sizes import size_text
+from jettagger.display import briefly
 from jettagger.errors import BundleError, ConfigError, WorkerError
 from jettagger.files.parts import part_prefix, remove_stale
 from jettagger.heads import Head, load_head
@@ -142,6 +143,7 @@ def _assigner(model: AssignerFolder) -> Parcel:
     return Parcel(f"the assigner {model.name!r}", model.digest, model.folder.name, files, read)
 
 
+@briefly
 class BundlePlugin(WorkerPlugin):
     """Installs a model and its heads, or an assigner, on a worker when it starts.
 

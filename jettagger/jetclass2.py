@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import Records, guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, UnknownName, hint
 from jettagger.files.tables import TARBALLS, FlatFile, members
 
@@ -36,7 +37,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Brief):
     """A column of the published table.
 
     Parameters
@@ -279,7 +280,7 @@ def coarse(jets: Records, prefix: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(Brief):
     """Existing and missing files of the data set.
 
     Parameters

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError
 from jettagger.files import refuse_special
 from jettagger.files.generated import GeneratedFile, sources_of_note
@@ -31,7 +32,7 @@ SUFFIXES = (".parquet", ".root", ".h5", ".hdf5", ".json", ".json.gz")
 
 
 @dataclass(frozen=True)
-class Origin:
+class Origin(Brief):
     """The model that made scores.
 
     Parameters
@@ -80,7 +81,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Provenance(Brief):
     """How an output was made: the record that all jobs, functions, processors and commands write.
 
     Parameters

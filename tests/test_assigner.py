@@ -17,6 +17,7 @@ from assigners import DECAYS, EVENT, MAPPING, assigner_folder, jet_events, masse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import blocks
+from shown import check_shown
 
 import jettagger as jt
 from jettagger.assignment import (
@@ -676,8 +677,10 @@ def test_options_are_checked(any_number: Path) -> None:
 
 def test_summaries(assigner: Any) -> None:
     assert "lt, ht, h" in repr(assigner)
-    assert "any number" in str(assigner.summary())
+    assert "any number" in assigner._repr_html_()
+    check_shown(assigner)
     found = assigner(jet_events(10))
     assert any("h not assigned" in row[0] for row in found.report.rows())
-    assert "events" in str(found.report.summary())
+    assert "events" in found.report._repr_html_()
+    check_shown(found.report)
     assert parse_event_text(EVENT) == assigner.event

@@ -20,6 +20,8 @@ from traced import traced_peak
 
 h5py = pytest.importorskip("h5py")
 
+from shown import check_shown  # noqa: E402
+
 from jettagger.assignment import (  # noqa: E402
     AssignmentDataset,
     AssignmentEvents,
@@ -176,6 +178,7 @@ def test_what_is_written_is_read_back(dataset: Path) -> None:
     assert {str(values.dtype) for values in events.values.values()} == {"float32"}
     assert {str(values.dtype) for values in events.targets.values()} == {"int64"}
     assert repr(read) == f"AssignmentDataset({dataset}: 40 events, Met[1], Jets[5], Leptons[2])"
+    check_shown(read)
 
 
 def test_weights_of_one_are_not_written(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from assigners import assigner_folder
+from shown import check_shown
 
 from jettagger.assignment import (
     AssignmentEvents,
@@ -481,6 +482,7 @@ def test_tables_hold_what_is_asked_for(found: Any) -> None:
     for title in ("purities", "differences between methods of bad", "differences between networks", "t, at least 2"):
         assert title in text
     assert found.summary().title
+    check_shown(found)
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert content["purities"][0]["purity"].keys() == {"value", "uncertainty"}
     assert content["comparisons"]["between networks"]["reference"] == "good: greedy"

@@ -22,6 +22,7 @@ from assignment_networks import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shown import check_shown
 
 from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.losses import (
@@ -230,6 +231,7 @@ def outputs_and_targets(net: Any) -> tuple[Any, AssignmentTargets]:
 def test_masked_targets_are_left_out_and_what_is_all_masked_is_zero() -> None:
     net = network()
     loss = AssignmentLoss(net)
+    check_shown(loss)
     outputs, targets = outputs_and_targets(net)
     plain = loss(outputs, targets)
     logits = outputs.classifications["EVENT/signal"]

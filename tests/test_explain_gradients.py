@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from networks import write_bundle
 from onnx import TensorProto, helper
+from shown import check_shown
 
 import jettagger as jt
 from jettagger.errors import ConfigError, MismatchError, MissingModelFile, UnknownName, Unsupported
@@ -262,6 +263,7 @@ class TestBundles:
         bundle = jt.load_bundle("tinyParT")
         inputs = {name: array[:2] for name, array in usual_jets(bundle)[0].items()}
         graph = TorchGraph(bundle.require_weights())
+        check_shown(graph)
         hidden = next(step.outputs[0] for step in graph._plan.steps if step.operator == "Tanh")
         exact = gradients(bundle, inputs, Named(hidden))
         close = gradients(bundle, inputs, Named(hidden), method="differences")

@@ -14,6 +14,7 @@ import pytest
 from bands import RESOLUTION, SCALE, THREE, TWO, templates
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shown import check_shown
 
 from jettagger.calibration import (
     BandTemplates,
@@ -489,6 +490,8 @@ def test_factors_at_bounds_are_said() -> None:
     assert low == 0
     assert 0 < high < 1
     assert ("at bounds", "kappa_signal_pass") in fit.summary().facts
+    check_shown(fit)
+    check_shown(fit.inclusive())
     assert fit.inclusive().at_bounds == fit.at_bounds
     assert np.isnan(fit.inclusive().uncertainties[0]).all()
 
@@ -689,4 +692,5 @@ def test_templates_are_shown() -> None:
     (grid,) = made.summary().grids
     assert grid.rows[0] == ("signal", "1000", "2000", "3000")
     assert "msoftdrop" in made._repr_html_()
+    check_shown(made)
     assert "signal" in repr(fit_factors(made, **SETUP))

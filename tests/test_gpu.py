@@ -292,7 +292,7 @@ class TestPipeline:
         assert (expected.report.refused_runs, found.report.refused_runs) == (0, len(gpu.refused))
         assert found.report.scored == expected.report.scored
         assert deviation(bundle, matrix(found.scores), matrix(expected.scores)) < 1
-        assert "runs that did not fit the GPU" in str(found.report.summary())
+        assert "runs that did not fit the GPU" in found.report._repr_html_()
 
 
 class TestMemory:

@@ -14,6 +14,7 @@ from agreement import Agreement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jecs import CATEGORICAL, MODEL, NUMERICAL, SHARED, blocks, reference, reference_model
+from shown import check_shown
 
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, MissingColumns, UnknownName
 from jettagger.jec.architecture import Architecture, Layer, architecture_of
@@ -114,6 +115,7 @@ def test_weights_survive_the_archive(tmp_path: Path) -> None:
     write_weights(tmp_path / "w.npz", network_weights(network))
     model = import_weights(MODEL, tmp_path / "w.npz")
     assert model.architecture.weights == network.architecture.weights
+    check_shown(model)
     arrays = blocks({"ch": [2, 0], "ne": [1, 0], "sv": [0, 0]})
     given = {f"{block}_numerical__flat": content["numerical"] for block, content in arrays.items()}
     given |= {f"{block}_numerical__lengths": arrays[block]["counts"] for block in ("ch", "ne", "sv")}

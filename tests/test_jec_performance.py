@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from real_files import opened
 from scipy import stats
+from shown import check_shown
 
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingColumns, UnknownName
 from jettagger.jec import EstimateColumns, estimates_of_events, flavour_of, jet_estimates, measure_estimates
@@ -70,6 +71,7 @@ def test_flavours_are_compared_with_light_quarks():
     shift = np.select([flavour == 5, flavour == 21], [0.03, -0.04], 0.0)
     pt = np.full(30_000, 60.0)
     jets = jet_estimates(pt, np.zeros(30_000), flavour, {"one": pt * (1 + shift + rng.normal(0, 0.1, 30_000))})
+    check_shown(jets)
     found = measure_estimates(jets, eta_edges=[0, 2.5], replicas=60)
     differences = {name: found.difference["one"][number, 0] for number, name in enumerate(found.flavours)}
     for name, expected in (("b", 0.03), ("g", -0.04), ("c", 0.0)):

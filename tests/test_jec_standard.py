@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from shown import check_shown
 
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError
 from jettagger.jec import StandardCorrection, derive_standard, jet_estimates, measure_estimates
@@ -84,6 +85,7 @@ def test_closure_on_other_jets_and_in_pile_up(correction):
         assert np.abs(values - 1).max() < 0.02
         assert np.all(np.abs(values - 1) < 4 * sigma + 0.003)
     assert max(abs(row.closure - 1) for row in correction.closure) < 0.001
+    check_shown(correction)
     assert sum(row.jets for row in correction.closure) == correction.record["jets"] == 60_000
     assert {row.eta for row in correction.closure} == {(0.0, 1.3), (1.3, 2.5), (2.5, 5.0)}
 

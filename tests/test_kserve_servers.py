@@ -393,7 +393,7 @@ def test_a_report_says_what_the_server_did(
     assert (report.requests + report.resent, report.resent) == (behaviour.requests - before, 1)
     assert report.servers == (url + version,)
     assert report.runs_here == 0
-    text = repr(report.summary())
+    text = report._repr_html_()
     assert url in text
     assert "requests that were sent again" in text
     assert jt.load_tagger("tinyParT").run(EVENTS).report.servers == ()

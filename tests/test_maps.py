@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from scipy.stats import chi2, kstest, norm
+from shown import check_shown
 
 from jettagger.decorrelation import (
     LinearMap,
@@ -208,6 +209,7 @@ def test_values(tmp_path):
         assert "jets outside of the map get" in again.table()
         assert json.loads(json.dumps(again.report()))["method"] == made.method
         assert made.summary().title.startswith(kind.__name__)
+        check_shown(made)
 
 
 def test_the_file_follows_the_schema():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from agreement import Agreement
+from shown import check_shown
 
 from jettagger.assignment import compare_methods, decode, parse_event_text, purities, read_event_file
 from jettagger.assignment.comparison import compare_assignments
@@ -146,6 +147,7 @@ def test_tables_and_json_hold_all_numbers() -> None:
     assert content["bins"]["all"]["2t"]["event_purity"] == 1
     assert content["bins"]["== 8"]["2t"]["event_purity"] is None
     assert "purities" in found.summary().title
+    check_shown(found)
 
 
 def compared(n_events: int = 400) -> tuple[Any, ...]:
@@ -193,6 +195,7 @@ def test_methods_are_compared_on_the_same_events() -> None:
     assert content["differing"] == dict(found.differing)
     assert len(content["purities"]) == len(found.purities)
     assert found.summary().grids
+    check_shown(found)
 
 
 def test_bad_input() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import description
 from onnx import TensorProto, helper, numpy_helper
+from shown import check_shown
 
 import jettagger as jt
 from jettagger.bundles.bundle import Bundle
@@ -41,6 +42,7 @@ def test_scores_and_mass_come_out_as_the_network_gave_them(scored: tuple[Bundle,
     bundle, events = scored
     rescorer = Rescorer(bundle)
     assert rescorer.method == "linear"
+    check_shown(rescorer)
     assert rescorer.outputs == tuple(output.name for output in bundle.select(["prob", "mass"]))
     expected = stored(bundle, events, rescorer.outputs)
     assert len(expected) > 10

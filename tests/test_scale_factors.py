@@ -15,6 +15,7 @@ import correctionlib
 import numpy as np
 import pytest
 from correctionlib import schemav2
+from shown import check_shown
 
 from jettagger.calibration import (
     BandYields,
@@ -183,6 +184,7 @@ def test_the_table_beside_the_file_has_every_number(tmp_path: Path) -> None:
     assert "loose" in made.table()
     assert "2 times its uncertainty" in made.table()
     assert made._repr_html_().count("<tr>") > 10
+    check_shown(made)
 
 
 @pytest.mark.parametrize("axes", [[PT], [PT, MASS]], ids=len)

@@ -26,6 +26,7 @@ from correction_files import (
 from jettagger.processors.search import SearchWarning
 from pages import blocks
 from searches import columns, write
+from shown import check_shown
 
 from jettagger.config.models import validated
 from jettagger.config.yamlfile import read_yaml
@@ -227,7 +228,9 @@ def made(*items: dict[str, Any]) -> CorrectionTable:
     from correctionlib import schemav2
 
     text = schemav2.CorrectionSet.model_validate({"schema_version": 2, "corrections": list(items)})
-    return CorrectionTable(text.model_dump_json(exclude_unset=True), "many.json", items[0]["name"])
+    table = CorrectionTable(text.model_dump_json(exclude_unset=True), "many.json", items[0]["name"])
+    check_shown(table)
+    return table
 
 
 def test_every_node_of_a_tree_is_followed() -> None:

@@ -17,6 +17,7 @@ from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
 from jerc_files import RESOLUTION, TAG, scale_data, scale_mc, smear, uncertainty, write_jerc
 from jettagger.processors.search import SearchWarning
 from searches import columns, write
+from shown import check_shown
 
 from jettagger.calibration import MassFactors
 from jettagger.cli import main
@@ -496,6 +497,7 @@ def test_a_job_carries_the_corrections_that_it_uses_alone(folder: Path) -> None:
     corrections = config(folder).search.jet_energy.jets["Jet"]["2022"]
     whole = JercFile.load(folder / "ak4.json")
     assert corrections.file.digest == whole.digest
+    check_shown(whole)
     text = write_jerc(folder / "more.json", "AK4PFPuppi").read_text()
     assert "Total" in text
     fewer = whole.only([f"{TAG}_MC_L1L2L3Res_AK4PFPuppi"])

@@ -12,6 +12,7 @@ import pytest
 from coffea.analysis_tools import Weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shown import check_shown
 
 from jettagger.calibration import (
     BandYields,
@@ -281,6 +282,7 @@ def test_a_map_is_read_again_and_knows_its_samples(tmp_path: Path) -> None:
     assert again.is_outside(columns).tolist() == [False, False, True]
     assert "signal" in again.table()
     assert again._repr_html_().count("<tr>") > 10
+    check_shown(again)
     only = map_of(events(8, 3000), total=False)
     with pytest.raises(UnknownName, match=r"unknown sample .*'tw' .nearest: tt"):
         only.sample("tw")

@@ -25,7 +25,7 @@ from jettagger.assignment.folders import AssignerFolder, read_assigner
 from jettagger.assignment.whole_events import WholeEvents, check_prefix
 from jettagger.bundles.places import shipped
 from jettagger.bundles.stored_scores import open_score_cache
-from jettagger.display import Displayed, Grid, ObjectSummary
+from jettagger.display import Brief, Displayed, Grid, ObjectSummary
 from jettagger.errors import (
     BundleError,
     BundleNotFound,
@@ -53,7 +53,7 @@ EVENTS, VALUES = 256, 1 << 24
 
 
 @dataclass(frozen=True)
-class Assigned:
+class Assigned(Brief):
     """What an assigner finds for events.
 
     Attributes

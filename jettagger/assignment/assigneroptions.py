@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from jettagger.arguments import guard
 from jettagger.assignment.decoding import METHODS, AssignmentFunction
 from jettagger.bundles.stored_scores import Cache
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.sessions.onnx import checked_threads
 from jettagger.sessions.providers import Provider
@@ -35,7 +36,7 @@ class AssignerKeywords(TypedDict, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AssignerOptions:
+class AssignerOptions(Brief):
     """Options of an assigner.
 
     Parameters

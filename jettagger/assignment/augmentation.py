@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jettagger.assignment.losses import AssignmentTargets
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Array
@@ -35,7 +36,7 @@ class _Quantities(NamedTuple):
     components: tuple[tuple[str, str], ...]
 
 
-class Augmentation:
+class Augmentation(Brief):
     """Random rotations and reflections of the events of a batch.
 
     Parameters

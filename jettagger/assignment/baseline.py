@@ -12,6 +12,7 @@ from jettagger.arguments import guard
 from jettagger.assignment.blocks import AssignmentEvents, offsets_of
 from jettagger.assignment.chisquare import BTag, MassTerm, chi_square, higgs_term, top_terms
 from jettagger.assignment.networks import KinematicColumns, kinematic_columns
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues
 from jettagger.expressions import Expression, parse
 from jettagger.topology.eventfile import EventDescription, EventInput, Particle, PermutationEntry
@@ -23,7 +24,7 @@ _FORMS = "PARTICLE=top, PARTICLE=higgs or PARTICLE/DAUGHTER+DAUGHTER=MASS,WIDTH"
 
 
 @dataclass(frozen=True)
-class ChiSquareBaseline:
+class ChiSquareBaseline(Brief):
     """Assignments with the smallest chi-square for events of data sets; made by `parse_baseline`.
 
     Attributes

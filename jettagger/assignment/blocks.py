@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
 from jettagger.topology.eventfile import EventDescription, EventInput
 from jettagger.types import Array
@@ -17,7 +18,7 @@ __all__ = ["AssignmentEvents", "EventProblem", "check_events", "offsets_of", "pr
 
 
 @dataclass
-class AssignmentEvents:
+class AssignmentEvents(Brief):
     """Consecutive events of a dataset.
 
     Parameters
@@ -237,7 +238,7 @@ def check_events(
 
 
 @dataclass(frozen=True)
-class EventProblem:
+class EventProblem(Brief):
     """What is wrong with some events.
 
     Parameters

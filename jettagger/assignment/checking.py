@@ -15,6 +15,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.assignment.blocks import AssignmentEvents, EventProblem, problems_of
 from jettagger.assignment.datasets import AssignmentDataset
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.files import complete_or_absent
 from jettagger.provenance import KEY, Provenance
@@ -25,7 +26,7 @@ __all__ = ["DatasetReport", "EventShare", "ObjectsRow", "check_dataset", "combin
 
 
 @dataclass(frozen=True)
-class EventShare:
+class EventShare(Brief):
     """A number of events among others.
 
     Parameters
@@ -63,7 +64,7 @@ class EventShare:
 
 
 @dataclass(frozen=True)
-class ObjectsRow:
+class ObjectsRow(Brief):
     """The matching efficiency of events with some number of objects.
 
     Parameters
@@ -84,7 +85,7 @@ class ObjectsRow:
 
 
 @dataclass(frozen=True)
-class DatasetReport:
+class DatasetReport(Brief):
     """What a dataset holds.
 
     Parameters

@@ -16,6 +16,7 @@ import numpy as np
 
 from jettagger.arguments import Records, guard, in_range
 from jettagger.assignment.decoding import decode, event_of
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingColumns, UnknownName
 from jettagger.kinematics import energy, px, py, pz
 from jettagger.topology.eventfile import EventDescription
@@ -39,7 +40,7 @@ _BLOCK_EVENTS = 4096
 
 
 @dataclass(frozen=True)
-class MassTerm:
+class MassTerm(Brief):
     """A term ((m - mass) / width)^2 of the chi-square, of the mass m of some daughters of a particle.
 
     Parameters
@@ -75,7 +76,7 @@ class MassTerm:
 
 
 @dataclass(frozen=True)
-class BTag:
+class BTag(Brief):
     """How b tags enter the chi-square: -2 log of the probability of each tag, and tags that are required.
 
     Parameters
@@ -106,7 +107,7 @@ class BTag:
 
 
 @dataclass(frozen=True, eq=False)
-class ChiSquareAssignment:
+class ChiSquareAssignment(Brief):
     """Assignments with the smallest chi-square; made by :func:`chi_square`.
 
     Attributes

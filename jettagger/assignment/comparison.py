@@ -18,7 +18,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.assignment.decoding import AssignmentFunction, Decoded, decode, event_of
 from jettagger.assignment.purity import MatchedEvents, markdown, match_events
-from jettagger.display import Displayed, Grid, ObjectSummary, aligned
+from jettagger.display import Brief, Displayed, Grid, ObjectSummary, aligned
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Bools, Floats, Ints
@@ -27,7 +27,7 @@ __all__ = ["MethodComparison", "MethodPurity", "compare_assignments", "compare_m
 
 
 @dataclass(frozen=True)
-class MethodPurity:
+class MethodPurity(Brief):
     """A purity of one method in one category, and its paired difference to that of the reference.
 
     Attributes

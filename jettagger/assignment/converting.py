@@ -13,6 +13,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import EVENT_WEIGHTS, DatasetWriter, described
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, hint
 from jettagger.files import refuse_inputs, refuse_repeats
 from jettagger.files.hdf5 import hdf5_note, intact, new_hdf5, open_hdf5, read_rows
@@ -30,7 +31,7 @@ _ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Concatenated:
+class Concatenated(Brief):
     """What was copied.
 
     Parameters

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
 from jettagger.topology.eventfile import EventDescription, EventInput
 
@@ -24,7 +25,7 @@ EVENT_WEIGHTS = "WEIGHTS/EVENT"
 _NUMBERS, _WHOLE, _FLAGS = ("biuf", "numbers"), ("iu", "whole numbers"), ("biu", "booleans")
 
 
-class DatasetLayout:
+class DatasetLayout(Brief):
     """The datasets of a file, compared with an event description.
 
     Parameters

@@ -18,6 +18,7 @@ import numpy as np
 from jettagger.arguments import guard, in_range
 from jettagger.assignment.blocks import AssignmentEvents, check_events, offsets_of, problems_of
 from jettagger.assignment.dataset_layout import EVENT_WEIGHTS, MASK, WEIGHT, DatasetLayout
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, hint
 from jettagger.files.hdf5 import intact, new_hdf5, open_hdf5, read_rows
 from jettagger.provenance import Provenance
@@ -52,7 +53,7 @@ def described(event: EventDescription | str | os.PathLike[str]) -> EventDescript
     return event if isinstance(event, EventDescription) else read_event_file(event)
 
 
-class AssignmentDataset:
+class AssignmentDataset(Brief):
     """A dataset in the layout of SPANet.
 
     The layout is checked when it is made; events are read in blocks, each time from the file.
@@ -296,7 +297,7 @@ def _refuse_problems(
         )
 
 
-class DatasetWriter:
+class DatasetWriter(Brief):
     """Writes a dataset in the layout of SPANet; complete, or not at all.
 
     A context manager: the file appears when the block ends without an error. Features and weights are float32, targets

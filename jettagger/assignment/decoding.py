@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard, in_range, shown
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName, WrongType
 from jettagger.sessions.threads import default_threads
 from jettagger.topology.eventfile import EventDescription, read_event_file
@@ -40,7 +41,7 @@ _CERTAIN = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
-class Decoded:
+class Decoded(Brief):
     """Assignments of the objects of events to particles; made by :func:`decode`.
 
     Attributes

@@ -26,6 +26,7 @@ from jettagger.assignment.resampling import Draws
 from jettagger.assignment.results import NetworkEvaluation
 from jettagger.assignment.training import training_rows
 from jettagger.assignment.training_options import AssignmentOptions
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Array, Ints
@@ -53,7 +54,7 @@ class _Decoder:
 
 
 @dataclass(frozen=True)
-class EvaluationPlan:
+class EvaluationPlan(Brief):
     """What is evaluated; made by `plan_evaluation`.
 
     Attributes

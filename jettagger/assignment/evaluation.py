@@ -10,6 +10,7 @@ import numpy as np
 
 from jettagger.assignment.blocks import whole_values
 from jettagger.assignment.folders import AssignerFolder
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, ModelFileError, UnknownName
 from jettagger.sessions import OrtSession
 from jettagger.topology.eventfile import EventInput
@@ -35,7 +36,7 @@ class Tensors(Protocol):
 
 
 @dataclass(frozen=True)
-class GraphInputs:
+class GraphInputs(Brief):
     """Inputs with the numbers of slots that the network takes, after logarithms.
 
     Attributes
@@ -176,7 +177,7 @@ def _resized(array: Array, slots: int, axes: int = 1) -> Array:
 
 
 @dataclass(frozen=True)
-class GraphOutputs:
+class GraphOutputs(Brief):
     """Outputs of a network for some events.
 
     Attributes

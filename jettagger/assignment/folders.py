@@ -29,6 +29,7 @@ from jettagger.assignment.exporting import FLAGS
 from jettagger.assignment.naming import NetworkNames, fit_network
 from jettagger.bundles.identity import is_own
 from jettagger.bundles.trials import require_trial
+from jettagger.display import Brief
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MissingModelFile, ModelFileError, UnknownName
 from jettagger.files import check_folder, folder_complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json, read_object
@@ -52,7 +53,7 @@ _NORMALISER = re.compile(
 
 
 @dataclass(frozen=True)
-class AssignerFolder:
+class AssignerFolder(Brief):
     """A network that assigns objects to particles, with what is known of it; made by `read_assigner`.
 
     Attributes

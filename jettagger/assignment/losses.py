@@ -15,6 +15,7 @@ import numpy as np
 from jettagger.arguments import Kind, guard
 from jettagger.assignment.networks import AssignmentOutputs
 from jettagger.assignment.statistics import TrainingStatistics, class_balance, object_balance, particle_balance
+from jettagger.display import Brief, briefly
 from jettagger.errors import ConfigError, InvalidValues, require
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _LOWEST = -1e4
 _MOST_EVENTS = 5
 
 
+@briefly
 class AssignmentTargets(NamedTuple):
     """Targets of a batch, as tensors.
 
@@ -70,6 +72,7 @@ class AssignmentTargets(NamedTuple):
     event_weights: torch.Tensor | None = None
 
 
+@briefly
 class LossTerms(NamedTuple):
     """The loss of a batch, as tensors without axes.
 
@@ -80,6 +83,7 @@ class LossTerms(NamedTuple):
     terms : dict of str to float32[]
         With their scales: ``t1/assignment``, ``t1/detection``, ``symmetric``, ``regression/EVENT/x``,
         ``classification/EVENT/x``. Terms with a scale of 0 are left out.
+
     """
 
     total: torch.Tensor
@@ -175,7 +179,7 @@ def regression_loss(kind: str, predicted: _Tensor, target: _Tensor, std: Any) ->
     return (difference / std if kind == "gaussian" else difference).square()
 
 
-class AssignmentLoss:
+class AssignmentLoss(Brief):
     """The loss of a network, a function of its outputs and the targets.
 
     Parameters

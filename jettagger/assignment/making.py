@@ -19,6 +19,7 @@ from jettagger.assignment.blocks import AssignmentEvents
 from jettagger.assignment.datasets import DatasetWriter, described
 from jettagger.assignment.mixing import mixed
 from jettagger.assignment.parquet_blocks import ParquetWriter
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, OutputError, hint, output_exists, require
 from jettagger.files import complete_or_absent, refuse_inputs, refuse_repeats
 from jettagger.files.root import EventFile
@@ -55,7 +56,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class InputCounts:
+class InputCounts(Brief):
     """Numbers of events of a data set; counts can be added.
 
     Parameters
@@ -127,7 +128,7 @@ def unlabelled(tensors: EventTensors) -> AssignmentEvents:
 
 
 @dataclass(frozen=True)
-class MadeInputs:
+class MadeInputs(Brief):
     """What is made of a chunk of events.
 
     Parameters
@@ -141,7 +142,7 @@ class MadeInputs:
 
 
 @dataclass(frozen=True, init=False)
-class InputMaker:
+class InputMaker(Brief):
     """Makes inputs and targets from events.
 
     Parameters

@@ -10,6 +10,7 @@ from jettagger.arguments import guard
 from jettagger.assignment.purity import clusters_of
 from jettagger.assignment.resampling import Estimate, ScoreSums, estimate
 from jettagger.assignment.results import ClassRow, DetectionRow, RegressionRow
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Array, Bools, Floats
@@ -17,7 +18,7 @@ from jettagger.types import Array, Bools, Floats
 __all__ = ["ClassSums", "DetectionSums", "RegressionSums"]
 
 
-class DetectionSums:
+class DetectionSums(Brief):
     """Detection probabilities of clusters: whether at least n of its particles are there.
 
     The score for n particles of a cluster is the n-th largest of their probabilities, as it does not matter which of
@@ -81,7 +82,7 @@ class DetectionSums:
         )
 
 
-class RegressionSums:
+class RegressionSums(Brief):
     """Errors of a regression; events without a target, or that are not scored, are left out.
 
     Parameters
@@ -147,7 +148,7 @@ class RegressionSums:
         )
 
 
-class ClassSums:
+class ClassSums(Brief):
     """Classes compared with the truth; events without one, or that are not scored, are left out.
 
     Parameters

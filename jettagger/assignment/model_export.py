@@ -17,6 +17,7 @@ from jettagger.assignment.card import CARD, NETWORK, OPTION_FILE
 from jettagger.assignment.ensembles import network_files, read_model
 from jettagger.assignment.exporting import OPSET, export_network, flat_network, onnx_names
 from jettagger.assignment.folders import import_assigner
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, require
 from jettagger.files import check_folder, complete_or_absent, refuse_inputs
 from jettagger.provenance import Provenance
@@ -36,7 +37,7 @@ _SLOTS, _EVENTS, _CELLS = (1, 4, 9, 16), 8, 100_000
 
 
 @dataclass(frozen=True)
-class ExportedModel:
+class ExportedModel(Brief):
     """The result of `export_model`.
 
     Parameters

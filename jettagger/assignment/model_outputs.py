@@ -20,6 +20,7 @@ from jettagger.assignment.ensembles import network_files, read_model
 from jettagger.assignment.evaluation import GraphInputs, evaluate, network_inputs
 from jettagger.assignment.folders import recorded_flags
 from jettagger.assignment.statistics import log_inputs
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, require
 from jettagger.files import refuse_special
 from jettagger.files.jsonfile import read_object
@@ -42,7 +43,7 @@ _SCALES = {
 
 
 @dataclass(frozen=True)
-class ModelOutputs:
+class ModelOutputs(Brief):
     """Outputs of a network for a block of events.
 
     Attributes

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jettagger.display import Brief
 from jettagger.errors import BundleError, hint
 from jettagger.sessions.graph import Graph
 
@@ -19,7 +20,7 @@ _EMBEDDING = "/embedding_vector"
 
 
 @dataclass(frozen=True)
-class NetworkNames:
+class NetworkNames(Brief):
     """Inputs and outputs of a network by their meaning.
 
     Attributes

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from jettagger.assignment.network_gradients import RowAttention, writes_out
+from jettagger.display import Brief
 
 __all__ = ["AllSlots", "RealSlots", "Slots"]
 
@@ -38,7 +39,7 @@ def _attend(projected: Any, heads: int, scale: float, dropout: float, masked: An
     return made.transpose(1, 2).reshape(events, slots, width)
 
 
-class AllSlots:
+class AllSlots(Brief):
     """All slots of the events.
 
     Parameters
@@ -138,7 +139,7 @@ class AllSlots:
         return x
 
 
-class RealSlots:
+class RealSlots(Brief):
     """The slots with an object, as rows: float[1, rows, width]. Methods are those of `AllSlots`.
 
     Parameters

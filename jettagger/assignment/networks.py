@@ -19,6 +19,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.assignment.statistics import TrainingStatistics
 from jettagger.assignment.training_options import AssignmentOptions
+from jettagger.display import briefly
 from jettagger.errors import ConfigError, UnknownName, require
 from jettagger.topology.eventfile import EventDescription
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AssignmentOutputs", "build_network", "parameter_count"]
 
 
+@briefly
 class AssignmentOutputs(NamedTuple):
     """Outputs of the network, as tensors.
 
@@ -162,6 +164,7 @@ def _differ(names: list[str], sources: list[str | None]) -> str:
     return f"{names[0]} is an object of {first} and its partner {names[1]} of {second}: "
 
 
+@briefly
 class KinematicColumns(NamedTuple):
     """Columns of the momentum of the objects of an input.
 

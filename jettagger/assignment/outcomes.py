@@ -14,6 +14,7 @@ from jettagger.assignment.comparison import MethodComparison, MethodPurity, same
 from jettagger.assignment.purity import clusters_of, event_categories, match_events
 from jettagger.assignment.resampling import CellSums, estimate
 from jettagger.assignment.results import AssignedRow, PurityRow
+from jettagger.display import Brief
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Array, Bools, Floats, Ints
 
@@ -24,7 +25,7 @@ NETWORKS = "between networks"
 
 
 @dataclass(frozen=True)
-class MethodColumn:
+class MethodColumn(Brief):
     """A method whose assignments are compared with the truth.
 
     Attributes
@@ -46,7 +47,7 @@ class MethodColumn:
         return self.event.particle_names
 
 
-class OutcomeSums:
+class OutcomeSums(Brief):
     """Outcomes of the events of a data set: number of objects, what is present, what each method has right.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.assignment.blocks import AssignmentEvents, offsets_of
+from jettagger.display import Brief
 from jettagger.errors import require
 from jettagger.files.parquet import METADATA
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ParquetWriter"]
 
 
-class ParquetWriter:
+class ParquetWriter(Brief):
     """Writes blocks as row groups, with the paths of the HDF5 layout as names of columns.
 
     Parameters

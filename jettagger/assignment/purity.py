@@ -17,7 +17,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.assignment.decoding import check_assignments, event_of
-from jettagger.display import Displayed, Grid, ObjectSummary, aligned
+from jettagger.display import Brief, Displayed, Grid, ObjectSummary, aligned
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.topology.eventfile import EventDescription
 from jettagger.types import Bools, Ints
@@ -29,7 +29,7 @@ _MAX_CLUSTER = 8
 
 
 @dataclass(frozen=True, eq=False)
-class MatchedEvents:
+class MatchedEvents(Brief):
     """Right and wrong assignments of each event; made by :func:`match_events`.
 
     Attributes
@@ -81,7 +81,7 @@ class MatchedEvents:
 
 
 @dataclass(frozen=True)
-class CategoryPurity:
+class CategoryPurity(Brief):
     """Purities of the events of one category.
 
     Attributes

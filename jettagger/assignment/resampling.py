@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.types import Array, Bools, Floats, Ints
 
 __all__ = ["BINS", "CellSums", "Draws", "Estimate", "ScoreSums", "estimate"]
@@ -24,7 +25,7 @@ BINS, _MAX_LOGIT = 2048, 16.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Brief):
     """A number with its statistical uncertainty.
 
     Attributes
@@ -89,7 +90,7 @@ def estimate(values: Floats) -> Estimate:
     return Estimate(value, float(np.std(replicas, ddof=1)) if len(replicas) > 1 else None)
 
 
-class Draws:
+class Draws(Brief):
     """How often each event counts in the sample and its replicas.
 
     Parameters
@@ -134,7 +135,7 @@ class Draws:
         return made
 
 
-class CellSums:
+class CellSums(Brief):
     """Sums over events with equal outcomes.
 
     Parameters
@@ -194,7 +195,7 @@ class CellSums:
         return made
 
 
-class ScoreSums:
+class ScoreSums(Brief):
     """Distributions of a score for what is and what is not what it looks for.
 
     Parameters

@@ -10,14 +10,14 @@ from jettagger.arguments import guard
 from jettagger.assignment.comparison import MethodComparison
 from jettagger.assignment.purity import event_categories
 from jettagger.assignment.resampling import Estimate
-from jettagger.display import Displayed, Grid, ObjectSummary, aligned
+from jettagger.display import Brief, Displayed, Grid, ObjectSummary, aligned
 from jettagger.errors import UnknownName
 
 __all__ = ["AssignedRow", "ClassRow", "DetectionRow", "NetworkEvaluation", "PurityRow", "RegressionRow"]
 
 
 @dataclass(frozen=True)
-class PurityRow:
+class PurityRow(Brief):
     """A purity of one method.
 
     Attributes
@@ -50,7 +50,7 @@ class PurityRow:
 
 
 @dataclass(frozen=True)
-class AssignedRow:
+class AssignedRow(Brief):
     """Particles that a method assigns in all events, whether they are there or not.
 
     Attributes
@@ -71,7 +71,7 @@ class AssignedRow:
 
 
 @dataclass(frozen=True)
-class DetectionRow:
+class DetectionRow(Brief):
     """Detection probabilities of a network for a cluster: whether at least ``number`` of its particles are there.
 
     Attributes
@@ -99,7 +99,7 @@ class DetectionRow:
 
 
 @dataclass(frozen=True)
-class RegressionRow:
+class RegressionRow(Brief):
     """Errors of a regression, in the unit of the target.
 
     Attributes
@@ -129,7 +129,7 @@ class RegressionRow:
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class ClassRow(Brief):
     """Classes of a network.
 
     Attributes

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, JettaggerError, ProviderError, require
 from jettagger.training.history import Epoch
 
@@ -31,7 +32,7 @@ _RESULT = "result.pt"
 
 
 @dataclass(frozen=True)
-class ProcessGroup:
+class ProcessGroup(Brief):
     """One of the processes of a training.
 
     Parameters

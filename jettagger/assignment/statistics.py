@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError
 from jettagger.topology.eventfile import EventDescription, EventInput
 from jettagger.types import Array
@@ -32,7 +33,7 @@ _SMALLEST = 1e-5
 
 
 @dataclass(frozen=True)
-class Normalization:
+class Normalization(Brief):
     """What is subtracted from values, and what they are divided by then.
 
     Parameters
@@ -46,7 +47,7 @@ class Normalization:
 
 
 @dataclass(frozen=True)
-class TrainingStatistics:
+class TrainingStatistics(Brief):
     """Statistics of a training set, see `training_statistics`.
 
     Parameters

@@ -34,6 +34,7 @@ from jettagger.assignment.training_objective import FROZEN, TrainingObjective
 from jettagger.assignment.training_options import UNUSED, AssignmentOptions
 from jettagger.assignment.training_settings import loop_settings
 from jettagger.assignment.weights import LoadedWeights, load_weights
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, require
 from jettagger.runtime.codedigest import digest_of
 from jettagger.topology.eventfile import EventDescription, event_text
@@ -70,7 +71,7 @@ _NOT_TRAINED = (
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class TrainedNetwork(Brief):
     """A trained network, see `train_assignment`.
 
     Parameters
@@ -210,7 +211,7 @@ def _augmented(
 
 
 @dataclass(frozen=True)
-class TrainingData:
+class TrainingData(Brief):
     """Events of a training in memory, with their statistics; made by `prepare_training`.
 
     Parameters

@@ -29,6 +29,7 @@ from jettagger.assignment.training_metrics import PURITY, validation_metric
 from jettagger.assignment.training_options import AssignmentOptions, read_options
 from jettagger.assignment.training_settings import loop_settings
 from jettagger.assignment.weights import is_torch_file, read_state, write_network
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, reason_of, require
 from jettagger.files import check_folder, complete_or_absent, folder_complete_or_absent, refuse_special
 from jettagger.provenance import KEY, Provenance
@@ -63,7 +64,7 @@ DEPENDS_ON = "events, options, seed, weights or code"
 
 
 @dataclass(frozen=True)
-class AssignmentTraining:
+class AssignmentTraining(Brief):
     """The result of `train_to_folder`.
 
     Parameters
@@ -89,7 +90,7 @@ class AssignmentTraining:
     out_of_time: bool
 
 
-class Deadline:
+class Deadline(Brief):
     """Says after each epoch whether another one would last beyond a limit.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.assignment.losses import AssignmentLoss
 from jettagger.assignment.several_processes import ProcessGroup
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, require
 
 __all__ = ["FROZEN", "TrainingObjective"]
@@ -19,7 +20,7 @@ FROZEN = (
 )
 
 
-class TrainingObjective:
+class TrainingObjective(Brief):
     """The loss of a batch for each of its events; says where a training diverges.
 
     Parameters

@@ -20,6 +20,7 @@ from jettagger._version import __version__
 from jettagger.arguments import Kind, guard
 from jettagger.assignment.networks import build_network
 from jettagger.assignment.training_options import AssignmentOptions
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, reason_of, require
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.topology.eventfile import EventDescription, event_text, parse_event_text
@@ -342,7 +343,7 @@ def _branch_names(end: str, options: AssignmentOptions) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class LoadedWeights:
+class LoadedWeights(Brief):
     """What became of a state dictionary, see `load_weights`.
 
     Parameters

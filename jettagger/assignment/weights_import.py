@@ -11,6 +11,7 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.assignment.training_options import read_options
 from jettagger.assignment.weights import LoadedWeights, convert_weights, write_network
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError
 from jettagger.files import refuse_inputs, refuse_special
 from jettagger.topology.eventfile import read_event_file
@@ -25,7 +26,7 @@ _MONITOR = re.compile(r"validation_average_jet_accuracy=(\d*\.?\d+)")
 
 
 @dataclass(frozen=True)
-class ImportedWeights:
+class ImportedWeights(Brief):
     """The result of `import_weights`.
 
     Parameters

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, MissingColumns, UnknownName, hint
 from jettagger.formats import EventColumns
 from jettagger.formats.attach import with_fields
@@ -42,7 +43,7 @@ PROBABILITIES = ("assignment_probability", "detection_probability", "marginal_pr
 
 
 @dataclass(frozen=True)
-class WholeEvents:
+class WholeEvents(Brief):
     """The source of inputs of networks on whole events.
 
     Parameters
@@ -122,7 +123,7 @@ class WholeEvents:
 
 
 @dataclass(frozen=True)
-class EventRequest:
+class EventRequest(Brief):
     """The inputs of events, and where results are put.
 
     Parameters

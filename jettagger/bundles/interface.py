@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.expressions import parse
 from jettagger.features import FEATURES, Feature
 from jettagger.features.cms import stored
@@ -37,7 +38,7 @@ IMAGE_LAYOUT = ("jets", "channels", "rows", "columns")
 
 
 @dataclass(frozen=True)
-class Variable:
+class Variable(Brief):
     """One channel of an input group: a feature and its transformation ``clip((x - median) * norm_factor)``.
 
     Parameters
@@ -62,7 +63,7 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Order:
+class Order(Brief):
     """One key by which the objects of a jet are ordered.
 
     Parameters
@@ -84,7 +85,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Brief):
     """One input tensor, ``float32[jets, variables, length]`` unless ``layout`` differs.
 
     Parameters

@@ -20,6 +20,7 @@ from jettagger.bundles.card import BundleCard, Kind, read_card
 from jettagger.bundles.declaration import families
 from jettagger.bundles.outputs import canonical_name
 from jettagger.bundles.places import PACKAGE
+from jettagger.display import Brief
 from jettagger.types import Array
 
 __all__ = [
@@ -41,7 +42,7 @@ INFINITE = 1e32
 
 
 @dataclass(frozen=True)
-class Known:
+class Known(Brief):
     """Stored information on a network.
 
     Parameters
@@ -63,7 +64,7 @@ class Known:
     scores: Array
 
 
-class GoldenJets:
+class GoldenJets(Brief):
     """Stored jets in the form expected by `jettagger.inputs.batching.tabulate`.
 
     Parameters

@@ -15,6 +15,7 @@ from typing import Any
 
 from jettagger.bundles.card import KINDS, BundleCard, Kind
 from jettagger.bundles.probing import Behaviour
+from jettagger.display import Brief
 from jettagger.errors import BundleError, hint
 from jettagger.sessions.graph import Graph, Tensor
 
@@ -25,7 +26,7 @@ HIDDEN = re.compile(r"^hidNeurons?_?(\d+)$")
 
 
 @dataclass(frozen=True)
-class Output:
+class Output(Brief):
     """One output column.
 
     Parameters

@@ -15,6 +15,7 @@ import numpy as np
 
 from jettagger.bundles.interface import LAYOUT, arranged, arranged_images
 from jettagger.bundles.places import cache_folder
+from jettagger.display import Brief
 from jettagger.errors import JettaggerError
 from jettagger.files.cache import DiskCache
 from jettagger.kinematics import energy, px, py, pz
@@ -47,7 +48,7 @@ _OBSERVED: ProcessCache[str, Behaviour] = ProcessCache()
 
 
 @dataclass(frozen=True)
-class ProbeInput:
+class ProbeInput(Brief):
     """An input of the network, for random values.
 
     Parameters
@@ -74,7 +75,7 @@ class ProbeInput:
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behaviour(Brief):
     """Observed properties of the output columns.
 
     Parameters

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard, shown
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName, WrongType
 from jettagger.types import Floats, Ints
 
@@ -26,7 +27,7 @@ AXES: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class BinAxis:
+class BinAxis(Brief):
     """Bins in one quantity of jets.
 
     Parameters

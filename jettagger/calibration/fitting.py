@@ -20,7 +20,7 @@ from jettagger.arguments import guard, in_range
 from jettagger.calibration.model import FREE, CategoryFactor, FactorModel, ShapeFactor
 from jettagger.calibration.templates import BandTemplates
 from jettagger.discriminants import Measured
-from jettagger.display import Displayed, Grid, ObjectSummary
+from jettagger.display import Brief, Displayed, Grid, ObjectSummary
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.statistics.fits import Likelihood, toys_at
 from jettagger.types import Array, Floats
@@ -216,7 +216,7 @@ def _text(value: float, sigma: float) -> str:
 
 
 @dataclass(frozen=True)
-class Goodness:
+class Goodness(Brief):
     """The likelihood ratio to the saturated model, in which each bin is as observed (S. Baker, R. D. Cousins, 1984).
 
     Attributes
@@ -236,7 +236,7 @@ class Goodness:
 
 
 @dataclass(frozen=True, eq=False)
-class Impact:
+class Impact(Brief):
     """Changes of the factors with one constrained parameter.
 
     Attributes
@@ -261,7 +261,7 @@ class Impact:
 
 
 @dataclass(frozen=True, eq=False)
-class Expectation:
+class Expectation(Brief):
     """Expected jets in one band.
 
     Attributes
@@ -857,7 +857,7 @@ def fit_factors(
 
 
 @dataclass(frozen=True, eq=False)
-class PseudoExperiments:
+class PseudoExperiments(Brief):
     """Fits of pseudo-experiments.
 
     Attributes

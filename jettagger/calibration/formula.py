@@ -16,6 +16,7 @@ import numpy as np
 
 from jettagger.arguments import Histogram, guard
 from jettagger.calibration.binning import AXES, BinAxis, as_numbers, bin_index, bin_label, require_same_bins
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.histograms.categories import categories_of, pick
 from jettagger.types import Floats
@@ -40,7 +41,7 @@ STATISTICS, SIMULATION = "statistics", "simulation"
 
 
 @dataclass(frozen=True, eq=False)
-class BandYields:
+class BandYields(Brief):
     """Weighted numbers of jets in bands of the score and in bins.
 
     Parameters
@@ -338,7 +339,7 @@ def _square(yields: BandYields) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class Efficiencies:
+class Efficiencies(Brief):
     """Efficiencies of working points, or fractions of jets in bands above the lowest.
 
     Attributes
@@ -439,7 +440,7 @@ def _require_positive(yields: BandYields) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class YieldVariation:
+class YieldVariation(Brief):
     """What a systematic variation changes on one side; None: nothing.
 
     Parameters
@@ -454,7 +455,7 @@ class YieldVariation:
 
 
 @dataclass(frozen=True, eq=False)
-class FormulaFactors:
+class FormulaFactors(Brief):
     """Scale factors by the formula, with what each source contributes.
 
     Attributes

@@ -15,6 +15,7 @@ import numpy as np
 
 from jettagger.arguments import Histogram, guard
 from jettagger.calibration.templates import BandTemplates
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError, UnknownName
 from jettagger.histograms import categories_of, variables_of
 from jettagger.statistics.bins import Template, groups, positive
@@ -27,7 +28,7 @@ SIDES = ("Up", "Down")
 
 
 @dataclass(frozen=True)
-class CategorySource:
+class CategorySource(Brief):
     """The simulated jets of a fitted category.
 
     Parameters
@@ -43,7 +44,7 @@ class CategorySource:
 
 
 @dataclass(frozen=True, eq=False)
-class BinnedTemplates:
+class BinnedTemplates(Brief):
     """Templates of kinematic bins.
 
     Attributes

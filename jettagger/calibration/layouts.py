@@ -15,6 +15,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.calibration.binning import AXES
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, UnknownName, hint
 
 __all__ = [
@@ -78,7 +79,7 @@ _POSITIONS: Mapping[str, int] = {"systematic": 0, "working_point": 1, "category"
 
 
 @dataclass(frozen=True)
-class FactorLayout:
+class FactorLayout(Brief):
     """How scale factors are stored in a correction.
 
     Attributes

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.runtime.seeding import normals
@@ -29,7 +30,7 @@ _SIDES: tuple[tuple[str, Sign], ...] = (("Up", 1), ("Down", -1))
 
 
 @dataclass(frozen=True)
-class MassFactors:
+class MassFactors(Brief):
     """The scale and the resolution of a mass of jets, as measured in data relative to simulation.
 
     Parameters
@@ -149,7 +150,7 @@ class MassFactors:
 
 
 @dataclass(frozen=True)
-class MassShift:
+class MassShift(Brief):
     """Mass factors, nominal or shifted.
 
     Parameters

@@ -10,13 +10,14 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.calibration.formula import BandYields, FormulaFactors, YieldVariation, formula_factors
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues
 
 __all__ = ["Contamination", "mistag_factors"]
 
 
 @dataclass(frozen=True, eq=False)
-class Contamination:
+class Contamination(Brief):
     """Jets of another kind in a control sample, from simulation.
 
     Parameters

@@ -35,6 +35,7 @@ import numpy as np
 
 from jettagger.arguments import guard, in_range
 from jettagger.calibration.templates import BandTemplates
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.statistics.bins import Template
 from jettagger.statistics.workspaces import shapes_and_yields
@@ -56,7 +57,7 @@ FREE, FIXED, TIED = "free", "fixed", "tied"
 
 
 @dataclass(frozen=True)
-class CategoryFactor:
+class CategoryFactor(Brief):
     """How the jets of a category are fitted.
 
     Parameters
@@ -107,7 +108,7 @@ def _relative(size: float, what: str) -> None:
 
 
 @dataclass(frozen=True)
-class ShapeFactor:
+class ShapeFactor(Brief):
     """A variation whose size is measured, e.g. the scale or the resolution of the mass.
 
     Parameters
@@ -139,7 +140,7 @@ class ShapeFactor:
 
 
 @dataclass(frozen=True, eq=False)
-class FactorModel:
+class FactorModel(Brief):
     """The model of a fit of factors.
 
     Parameters

@@ -19,6 +19,7 @@ from jettagger.arguments import guard
 from jettagger.calibration.efficiencymap import EfficiencyMap
 from jettagger.calibration.layouts import ALL_JETS
 from jettagger.calibration.scalefactors import ScaleFactors
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.provenance import origin
 from jettagger.types import Bools, Floats, Ints
@@ -27,7 +28,7 @@ __all__ = ["EventTagWeights", "JetFactors", "TagCount", "TagWeights", "band_fact
 
 
 @dataclass(frozen=True)
-class TagCount:
+class TagCount(Brief):
     """How many jets scale factors were applied to, and how many of them are special.
 
     Attributes
@@ -101,7 +102,7 @@ class TagCount:
 
 
 @dataclass(frozen=True, eq=False)
-class JetFactors:
+class JetFactors(Brief):
     """Factors of jets.
 
     Attributes
@@ -119,7 +120,7 @@ class JetFactors:
 
 
 @dataclass(frozen=True, eq=False)
-class EventTagWeights:
+class EventTagWeights(Brief):
     """Weights of events.
 
     Attributes
@@ -150,7 +151,7 @@ class EventTagWeights:
         weights.add_multivariation(name, self.nominal.copy(), list(self.shifts), ups, downs)
 
 
-class TagWeights:
+class TagWeights(Brief):
     """Weights of jets and events from scale factors, for one working point, several, or bands.
 
     Parameters

@@ -18,6 +18,7 @@ from jettagger.calibration.binning import BinAxis, as_numbers, bin_label, check_
 from jettagger.calibration.correctionfile import validated_text
 from jettagger.calibration.formula import KINDS
 from jettagger.calibration.layouts import GROUPS, TOTAL, category_node
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.types import Floats
 
@@ -34,7 +35,7 @@ OUTSIDE = "outside"
 
 
 @dataclass(frozen=True)
-class OutsideBins:
+class OutsideBins(Brief):
     """What jets outside of the bins get; it is written into the files.
 
     Parameters
@@ -77,7 +78,7 @@ class OutsideBins:
 
 
 @dataclass(frozen=True, eq=False)
-class FactorTable:
+class FactorTable(Brief):
     """Scale factors as arrays, checked.
 
     Parameters

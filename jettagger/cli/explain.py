@@ -279,6 +279,7 @@ def _key(scorer: Scorer, samples: list[JetSample], settings: ExplainSettings) ->
     """What the numbers of a chunk depend on."""
     from dataclasses import asdict
 
+    from jettagger.display import in_full
     from jettagger.runtime.codedigest import code_digest
 
     files = [
@@ -288,7 +289,7 @@ def _key(scorer: Scorer, samples: list[JetSample], settings: ExplainSettings) ->
     return {
         "code": code_digest(),
         "tagger": scorer.tagger.state,
-        "target": repr(scorer.target),
+        "target": in_full(scorer.target),
         "settings": asdict(settings),
         "files": files,
     }

@@ -27,6 +27,7 @@ from pydantic_core import core_schema
 
 from jettagger.config.sizes import parse_size
 from jettagger.config.yamlfile import Document, kind_of, lines_of
+from jettagger.display import Brief
 from jettagger.errors import LONGEST_NAME, ConfigError, JettaggerError, hint, nearest, visible
 
 __all__ = [
@@ -52,7 +53,7 @@ __all__ = [
 MOST_PROBLEMS = 10
 
 
-class FileModel(BaseModel):
+class FileModel(Brief, BaseModel):
     """A mapping in a file: unknown keys are refused, types are not converted, a key without a value is absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -67,7 +68,7 @@ class FileModel(BaseModel):
 
 
 @dataclass(frozen=True)
-class Expected:
+class Expected(Brief):
     """The expected value of a key, in words; replaces pydantic's message for a wrong value.
 
     Parameters
@@ -92,7 +93,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Between:
+class Between(Brief):
     """The limits of a number, inclusive.
 
     Parameters
@@ -113,14 +114,14 @@ class Between:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Shown(Brief):
     """The default of a key as shown in tables, if the value itself is not informative."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Shorthand:
+class Shorthand(Brief):
     """Allows a text instead of a mapping with only this key.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
 from jettagger.files import refuse_special
 
@@ -23,7 +24,7 @@ Path_ = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Document:
+class Document(Brief):
     """The content of a YAML text, and the line of each part of it.
 
     Attributes

@@ -17,6 +17,7 @@ import numpy as np
 
 from jettagger.arguments import Numbers, guard
 from jettagger.discriminants import Measured
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError
 from jettagger.types import Floats
 
@@ -82,7 +83,7 @@ def distance_correlation(x: Numbers, y: Numbers, weights: Numbers | None = None,
 
 
 @dataclass(frozen=True)
-class DistanceCorrelation:
+class DistanceCorrelation(Brief):
     """A measured distance correlation; made by `measure_distance_correlation`.
 
     Parameters

@@ -11,6 +11,7 @@ from jettagger.arguments import Numbers, guard
 from jettagger.decorrelation.sculpting import _edges, content_of
 from jettagger.discriminants import Measured
 from jettagger.discriminants import efficiency as fraction_of
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError
 from jettagger.types import Floats, Ints
 
@@ -21,7 +22,7 @@ MIN_EXPECTED = 5.0
 
 
 @dataclass(frozen=True)
-class EfficiencyProfile:
+class EfficiencyProfile(Brief):
     """Efficiency of a cut in bins of a variable.
 
     Attributes

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.discriminants.derived import BackgroundSample, ThresholdCurve, json_edge
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.types import Array, Floats
 
@@ -85,7 +86,7 @@ def inputs_of(axes: Mapping[str, Any], columns: Mapping[str, str] | None) -> dic
 
 
 @dataclass(frozen=True)
-class GridAxis:
+class GridAxis(Brief):
     """Bins in one column.
 
     Attributes
@@ -133,7 +134,7 @@ class GridAxis:
 
 
 @dataclass(frozen=True)
-class ColumnGrid:
+class ColumnGrid(Brief):
     """Bins in one to three protected columns.
 
     Attributes
@@ -392,7 +393,7 @@ def _edges(name: str, given: Any, numbers: Floats, weights: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class BinnedCurves:
+class BinnedCurves(Brief):
     """Thresholds of all bins.
 
     Attributes

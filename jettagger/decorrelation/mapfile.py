@@ -20,7 +20,7 @@ from jettagger.discriminants.derived import (
     numbers_of_jets,
 )
 from jettagger.discriminants.tables import presets
-from jettagger.display import Grid, ObjectSummary, aligned
+from jettagger.display import Brief, Grid, ObjectSummary, aligned
 from jettagger.errors import ConfigError, UnknownName
 
 __all__ = ["DecorrelationMap", "MapCount", "as_discriminant", "map_text"]
@@ -30,7 +30,7 @@ FORMAT = "map 1"
 
 
 @dataclass(frozen=True)
-class MapCount:
+class MapCount(Brief):
     """How many jets a map was applied to.
 
     Attributes

@@ -14,6 +14,7 @@ import numpy as np
 from jettagger.arguments import Numbers, guard
 from jettagger.decorrelation.adversary import adversary_gain, weighted_edges
 from jettagger.discriminants import Measured, auc
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, require
 from jettagger.types import Floats
 
@@ -30,7 +31,7 @@ FEWEST = 50
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(Brief):
     """What a referee reads from a score.
 
     Parameters

@@ -15,6 +15,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.decorrelation.sculpting import jensen_shannon
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, hint, require
 from jettagger.types import Array, Floats, Ints
 from jettagger.weights import check_weights
@@ -42,7 +43,7 @@ CAP = 20.0
 
 
 @dataclass(frozen=True)
-class SpectrumBins:
+class SpectrumBins(Brief):
     """Bins in one or more columns.
 
     Parameters
@@ -206,7 +207,7 @@ def expected_multiplicities(weights: Array, method: str, *, mean: float, largest
     return np.minimum(np.asarray(weights, dtype=np.float64), top) / scale
 
 
-class Multiplicities:
+class Multiplicities(Brief):
     """Draws of whole numbers with given expectations: floor or ceil of each, as in systematic resampling.
 
     The rounded running sum of the expectations, from a random start, gives the numbers (the minimum variance
@@ -252,7 +253,7 @@ class Multiplicities:
         return found
 
 
-class BoostedWeights:
+class BoostedWeights(Brief):
     """Gradient-boosted weights: trees that tell two samples apart give the ratio of their densities.
 
     `hep_ml.reweight.GBReweighter` (Rogozhnikov 2016, doi:10.1088/1742-6596/762/1/012036).
@@ -314,7 +315,7 @@ class BoostedWeights:
 
 
 @dataclass(frozen=True)
-class SpectrumChange:
+class SpectrumChange(Brief):
     """What a method did to one class.
 
     Distances are from the spectrum to reach. Numbers of jets and weights count a jet once, with the sum of the weights
@@ -356,7 +357,7 @@ class SpectrumChange:
 
 
 @dataclass
-class SpectrumTally:
+class SpectrumTally(Brief):
     """Sums over jets, in pieces, from which a `SpectrumChange` is computed.
 
     Parameters
@@ -437,7 +438,7 @@ class SpectrumTally:
 
 
 @dataclass(frozen=True)
-class Reweighted:
+class Reweighted(Brief):
     """Jets with another spectrum; made by `reweight`.
 
     Parameters

@@ -16,6 +16,7 @@ import numpy as np
 
 from jettagger.arguments import Numbers, guard
 from jettagger.discriminants import Measured, roc
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError
 from jettagger.statistics.bootstrap import event_replicas
 from jettagger.types import Array, Bools, Floats, Ints
@@ -161,7 +162,7 @@ def _divergence(p: Floats, q: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Brief):
     """The shape of a spectrum.
 
     Attributes
@@ -193,7 +194,7 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class Divergence:
+class Divergence(Brief):
     """Jensen-Shannon divergence of a background's spectrum before and after a cut.
 
     Attributes
@@ -491,7 +492,7 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class OperatingPoint(Brief):
     """A cut on a score at a given signal efficiency: its rejection of background, and its sculpting.
 
     Attributes

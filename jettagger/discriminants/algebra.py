@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, WrongType, hint
 from jettagger.expressions import ExpressionText
 from jettagger.expressions.text import chain_of
@@ -55,7 +56,7 @@ _GLOB = frozenset("*?[")
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 
-class Node:
+class Node(Brief):
     """An expression with a value for each jet; the base class of the algebra."""
 
     def __add__(self, other: Node | float) -> Node:

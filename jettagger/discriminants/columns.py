@@ -14,7 +14,7 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.discriminants.algebra import Node, Score, Sum, is_glob, log_ratio, match_glob
 from jettagger.discriminants.tables import Model, find_model, presets, stems
-from jettagger.display import some
+from jettagger.display import Brief, some
 from jettagger.errors import ConfigError, MissingColumns, UnknownName, hint, nearest
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Resolved:
+class Resolved(Brief):
     """An expression for the columns of one tagger.
 
     Attributes
@@ -81,7 +81,7 @@ class Unresolvable(Exception):
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Brief):
     """Named columns of any container.
 
     Attributes

@@ -20,7 +20,7 @@ from jettagger.arguments import guard
 from jettagger.discriminants.columns import GENERATOR_WEIGHT, Resolved, Table, generator_weights, table
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.metrics import _fraction
-from jettagger.display import some
+from jettagger.display import Brief, some
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError, MissingColumns, hint, reason_of
 from jettagger.files.corrections import CorrectionText
 from jettagger.files.jsonfile import parse_json
@@ -54,7 +54,7 @@ SYSTEMATICS = ("nominal", "up", "down")
 
 
 @dataclass(frozen=True)
-class BackgroundSample:
+class BackgroundSample(Brief):
     """Jets of a background: scores, weights and further columns as flat arrays.
 
     Attributes
@@ -177,7 +177,7 @@ def origin_in(jets: Any) -> Any:
     return jets if type(jets).__module__.partition(".")[0] == "pyarrow" else None
 
 
-class ThresholdCurve:
+class ThresholdCurve(Brief):
     """The weighted fraction of jets that reach a score, as a function of the score.
 
     Parameters

@@ -13,12 +13,13 @@ from jettagger.discriminants.columns import Resolved
 from jettagger.discriminants.derived import NEVER, DerivedFile, numbers_of_jets
 from jettagger.discriminants.discriminant import Discriminant
 from jettagger.discriminants.working_points import WorkingPoint
+from jettagger.display import Brief
 from jettagger.errors import JettaggerError, MissingColumns, hint
 
 __all__ = ["DerivedColumn", "PointColumn"]
 
 
-class DerivedColumn:
+class DerivedColumn(Brief):
     """A number for each jet from a file derived from a discriminant, with the methods of a discriminant of a search.
 
     Attributes

@@ -20,6 +20,7 @@ import numpy as np
 from jettagger.arguments import Histogram, Numbers, guard
 from jettagger.discriminants.columns import generator_weights
 from jettagger.discriminants.discriminant import Discriminant
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.types import Floats
 from jettagger.weights import flat
@@ -43,7 +44,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measured(Brief):
     """A number with its statistical uncertainty (one standard deviation), or with a bound if that is more informative.
 
     Attributes
@@ -213,7 +214,7 @@ def rejection(passes: Numbers, weights: Numbers | None = None) -> Measured:
 
 
 @dataclass(frozen=True)
-class Roc:
+class Roc(Brief):
     """Efficiencies of signal and background for cuts ``score >= threshold``.
 
     Attributes
@@ -457,7 +458,7 @@ def auc(
 
 
 @dataclass(frozen=True)
-class Scan:
+class Scan(Brief):
     """Background efficiencies at one signal efficiency, for values of a discriminant's parameters.
 
     Attributes

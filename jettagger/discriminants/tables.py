@@ -13,6 +13,7 @@ from types import MappingProxyType
 from jettagger.arguments import guard
 from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.discriminants.algebra import Node, Score, log_ratio, ratio, read
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 
 __all__ = ["Model", "Preset", "expand", "find_model", "model", "models", "preset", "presets", "stems"]
@@ -38,7 +39,7 @@ def expand(pattern: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Brief):
     """Class names of a model, and their groups.
 
     Attributes
@@ -156,7 +157,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(Brief):
     """A discriminant of a signal against a background, in groups of scores.
 
     Attributes

@@ -32,7 +32,7 @@ from jettagger.discriminants.derived import (
     json_edge,
 )
 from jettagger.discriminants.discriminant import Discriminant
-from jettagger.display import Grid, ObjectSummary, aligned
+from jettagger.display import Brief, Grid, ObjectSummary, aligned
 from jettagger.errors import ConfigError, UnknownName
 
 __all__ = ["NEVER", "ProvenanceWarning", "WorkingPoint", "WorkingPoints", "derive"]
@@ -166,7 +166,7 @@ class WorkingPoints(DerivedFile, Mapping[str, "WorkingPoint"]):
 
 
 @dataclass(frozen=True)
-class WorkingPoint:
+class WorkingPoint(Brief):
     """One of several working points: a threshold for each jet.
 
     Attributes

@@ -12,6 +12,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.discriminants import Discriminant
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
 from jettagger.explain.baselines import Baseline, no_constituents
 from jettagger.explain.columns import ObjectColumns, put_back
@@ -38,7 +39,7 @@ class AttributionWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class AttributionSettings:
+class AttributionSettings(Brief):
     """What is attributed, how, and the columns of it; made by `attribute`, a value that is sent to workers.
 
     Parameters

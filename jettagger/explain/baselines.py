@@ -9,6 +9,7 @@ import numpy as np
 
 from jettagger.arguments import guard, in_range
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
 from jettagger.explain.jets import JetInputs
 from jettagger.types import Array
@@ -17,7 +18,7 @@ __all__ = ["Baseline", "DrawnBaseline", "another_jet", "median_constituent", "no
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(Brief):
     """Values of the inputs to compare with.
 
     Parameters

@@ -10,6 +10,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.discriminants import Measured
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.explain.attention import attention_weights
 from jettagger.explain.baselines import Baseline, another_jet, median_constituent, other_constituents
@@ -60,7 +61,7 @@ _KEPT = 20
 
 
 @dataclass(frozen=True)
-class ExplainSettings:
+class ExplainSettings(Brief):
     """How jets are explained.
 
     Parameters
@@ -122,7 +123,7 @@ class ExplainSettings:
 
 
 @dataclass
-class SampleFound:
+class SampleFound(Brief):
     """What was found in one sample."""
 
     numbers: list[JetNumbers] = field(default_factory=list)

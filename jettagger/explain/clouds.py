@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import JettaggerError
 from jettagger.explain.baselines import Baseline
 from jettagger.explain.batches import baseline_of
@@ -31,7 +32,7 @@ CLOUDS = 4
 
 
 @dataclass
-class JetClouds:
+class JetClouds(Brief):
     """Jets to draw.
 
     Parameters

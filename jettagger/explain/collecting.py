@@ -12,6 +12,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import UnknownName
 from jettagger.explain.feature_groups import feature_groups
 from jettagger.explain.jets import JetInputs
@@ -28,7 +29,7 @@ SLOTS = 40
 
 
 @dataclass(frozen=True)
-class JetNumbers:
+class JetNumbers(Brief):
     """Numbers of some explained jets, one entry per jet.
 
     Parameters

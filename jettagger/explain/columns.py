@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.formats import Jets
 from jettagger.formats.attach import with_fields, with_list_fields
 from jettagger.inputs.flat_tables import TableRequest
@@ -23,7 +24,7 @@ _PARTS = "part"
 
 
 @dataclass
-class ObjectColumns:
+class ObjectColumns(Brief):
     """Columns of the objects of all jets of a chunk, filled jet by jet.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import UnknownName
 from jettagger.inference.network import softmax, stacked
 from jettagger.sessions import OrtSession
@@ -24,7 +25,7 @@ STEP = 2.0**-7
 ROWS = 512
 
 
-class SlopesOfSession:
+class SlopesOfSession(Brief):
     """Central differences of a target for one bundle.
 
     Parameters

@@ -10,6 +10,7 @@ import numpy as np
 from jettagger.discriminants import Discriminant
 from jettagger.discriminants.algebra import LOG_FLOOR, Call, Chain, Negative, Node, Number, Parameter, Score, Sum
 from jettagger.discriminants.columns import Resolved
+from jettagger.display import Brief
 
 __all__ = ["Evaluation", "floored_log", "in_double_precision"]
 
@@ -41,7 +42,7 @@ def _extreme(values: list[Any], name: str) -> Any:
     return function(*(torch.as_tensor(value, dtype=first.dtype, device=first.device) for value in values))
 
 
-class Evaluation:
+class Evaluation(Brief):
     """The value of a discriminant, as `jettagger.discriminants.algebra.evaluate` gives it, for tensors too."""
 
     def __init__(self, item: Discriminant, found: Resolved, scores: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import Unsupported, require
 from jettagger.explain.agreement import agreement
 from jettagger.explain.differences import SlopesOfSession
@@ -56,7 +57,7 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
-class Gradients:
+class Gradients(Brief):
     """Derivatives of a target with respect to the inputs of a network.
 
     Parameters

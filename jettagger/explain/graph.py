@@ -14,6 +14,7 @@ import torch
 
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, ModelFileError, UnknownName
 from jettagger.explain.agreement import agreement, settled
 from jettagger.explain.fusion import fused
@@ -62,7 +63,7 @@ class _Run:
     repeats: bool = True
 
 
-class TorchGraph:
+class TorchGraph(Brief):
     """A network of an ONNX file in torch.
 
     Arithmetic of shapes is done in NumPy, everything that depends on the inputs in torch, on their device. Where a

@@ -11,6 +11,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import IMAGE_LAYOUT, LAYOUT, Group
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
 from jettagger.inference.padding import as_run
 from jettagger.inputs.batching import BATCH_SIZE, IMAGE_BYTES, feature_of, make_batches, tabulate
@@ -101,7 +102,7 @@ def families_of(bundle: Bundle) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class JetInputs:
+class JetInputs(Brief):
     """The inputs of some jets.
 
     Parameters

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief, in_full
 from jettagger.explain.collecting import JetNumbers
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import parse_json
@@ -25,7 +26,7 @@ __all__ = ["KeptNumbers"]
 _PARTS = ("signed", "absolute", "maps", "checks", "columns")
 
 
-class KeptNumbers:
+class KeptNumbers(Brief):
     """The folder ``OUTPUT.resume`` with the numbers of finished chunks.
 
     Parameters
@@ -54,7 +55,7 @@ class KeptNumbers:
 
     def __init__(self, output: str | os.PathLike[str], key: Mapping[str, Any]) -> None:
         self.folder = resume_folder(output)
-        name = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:24]
+        name = hashlib.sha256(json.dumps(key, sort_keys=True, default=in_full).encode()).hexdigest()[:24]
         self._place = self.folder / name
         self._lock: Any = None
         self.taken = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.explain.jets import JetInputs
 from jettagger.inputs.batching import HUGE
 from jettagger.types import Array
@@ -16,7 +17,7 @@ __all__ = ["PhysicalGradients", "physical"]
 
 
 @dataclass(frozen=True)
-class PhysicalGradients:
+class PhysicalGradients(Brief):
     """Derivatives of a number with respect to physical quantities.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import Unsupported, nearest
 from jettagger.explain.operators import TENSORS, Step
 from jettagger.types import Array
@@ -23,7 +24,7 @@ MIN_VERSION = 7
 
 
 @dataclass(frozen=True)
-class GraphPlan:
+class GraphPlan(Brief):
     """A graph whose nodes are in an order in which they can run.
 
     Parameters

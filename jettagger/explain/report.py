@@ -11,6 +11,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.discriminants import Measured
+from jettagger.display import Brief
 from jettagger.explain.collecting import JetNumbers
 from jettagger.statistics.bootstrap import event_replicas
 from jettagger.types import Array, Floats
@@ -33,7 +34,7 @@ REPLICAS = 200
 
 
 @dataclass(frozen=True)
-class Ranked:
+class Ranked(Brief):
     """What one thing contributes in a group of jets.
 
     Parameters
@@ -56,7 +57,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class ExplainedGroup:
+class ExplainedGroup(Brief):
     """A group of jets.
 
     Parameters
@@ -103,7 +104,7 @@ class ExplainedGroup:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Brief):
     """The same group of jets in two samples.
 
     Parameters
@@ -135,7 +136,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Brief):
     """What a network looks at in some jets.
 
     Parameters

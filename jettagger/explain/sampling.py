@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief, briefly
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.explain.jets import JetInputs, jet_inputs
 from jettagger.expressions import parse
@@ -36,6 +37,7 @@ ROWS = 500
 _UNUSED = "explained"
 
 
+@briefly
 class By(NamedTuple):
     """What jets are grouped by.
 
@@ -89,6 +91,7 @@ def by_of(text: str) -> By:
     return By(column, edges)
 
 
+@briefly
 class SampledChunk(NamedTuple):
     """A chunk of which jets are explained.
 
@@ -110,7 +113,7 @@ class SampledChunk(NamedTuple):
 
 
 @dataclass(frozen=True)
-class JetSample:
+class JetSample(Brief):
     """The jets of some files that are explained.
 
     Parameters

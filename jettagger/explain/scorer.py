@@ -9,6 +9,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.discriminants import Discriminant
+from jettagger.display import Brief
 from jettagger.errors import MismatchError
 from jettagger.explain.gradients import COLUMNS, gradients
 from jettagger.explain.jets import JetInputs, canonical
@@ -30,7 +31,7 @@ _ROWS = 128
 
 
 @dataclass(frozen=True)
-class InputGradients:
+class InputGradients(Brief):
     """Derivatives of the number with respect to the inputs of jets.
 
     Parameters
@@ -55,7 +56,7 @@ class InputGradients:
 
 
 @dataclass(frozen=True)
-class Attributions:
+class Attributions(Brief):
     """What each input of some jets contributes to a number.
 
     Parameters
@@ -93,7 +94,7 @@ class Attributions:
     remarks: tuple[str, ...] = ()
 
 
-class Scorer:
+class Scorer(Brief):
     """A number of a tagger's jets: a target with the session and the gradients of its network.
 
     Parameters

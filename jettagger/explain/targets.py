@@ -15,6 +15,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.discriminants import Discriminant
 from jettagger.discriminants.columns import Resolved
+from jettagger.display import Brief
 from jettagger.errors import MismatchError
 from jettagger.explain.evaluation import Evaluation, floored_log, in_double_precision
 from jettagger.explain.gradients import COLUMNS
@@ -29,7 +30,7 @@ SMALLEST = 2.0**-126
 
 
 @dataclass(frozen=True)
-class OutputTarget:
+class OutputTarget(Brief):
     """One output of a network: a score, a mass, a logit, a hidden neuron.
 
     Parameters
@@ -57,7 +58,7 @@ class OutputTarget:
 
 
 @dataclass(frozen=True)
-class LogOdds:
+class LogOdds(Brief):
     """The logit of a score, ``log(p / (1 - p))``.
 
     Parameters
@@ -94,7 +95,7 @@ class LogOdds:
 
 
 @dataclass(frozen=True)
-class DiscriminantTarget:
+class DiscriminantTarget(Brief):
     """A discriminant of the scores of a network.
 
     Parameters
@@ -127,7 +128,7 @@ class DiscriminantTarget:
 
 
 @dataclass(frozen=True)
-class HeadTarget:
+class HeadTarget(Brief):
     """An output of a head behind the network.
 
     Parameters

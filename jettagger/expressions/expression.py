@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName, reason_of
 from jettagger.expressions.evaluation import ABSENT, evaluate, find, known_names
 from jettagger.expressions.grammar import check_tree, names_in
@@ -24,7 +25,7 @@ _FOREIGN = re.compile(r"&&|\|\||!(?!=)")
 
 
 @dataclass(frozen=True)
-class Expression:
+class Expression(Brief):
     """A validated expression that can be evaluated on arrays; made by :func:`parse`.
 
     It is a value: expressions with the same text are equal, and its pickle is its text.

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import MismatchError
 
 __all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Function"]
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(Brief):
     """A function that may be called in an expression.
 
     Parameters

@@ -7,6 +7,7 @@ from collections.abc import Container
 from typing import NoReturn
 
 from jettagger.arguments import of_type
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 
 __all__ = ["MAX_DEPTH", "ExpressionText", "chain_of", "place_of", "sides_of"]
@@ -18,7 +19,7 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 100
 
 
-class ExpressionText:
+class ExpressionText(Brief):
     """A text with its origin, which turns syntax errors into errors that point to the position.
 
     Parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.types import Array
 
 __all__ = ["CANDIDATES", "OBJECTS", "Feature"]
@@ -19,7 +20,7 @@ CANDIDATES = ("pf", "cpf", "npf")
 
 
 @dataclass(frozen=True)
-class Feature:
+class Feature(Brief):
     """One input variable.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jettagger.display import briefly
 from jettagger.features.cms import etarel
 from jettagger.kinematics import delta_phi, energy, px, py, pz
 from jettagger.types import Array
@@ -18,6 +19,7 @@ __all__ = ["CANONICAL_COLUMNS", "CONSTITUENT_COLUMNS", "ConstituentColumn"]
 CM = 10.0
 
 
+@briefly
 class ConstituentColumn(NamedTuple):
     """How a column is computed.
 

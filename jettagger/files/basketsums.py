@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError
 from jettagger.files.jsonfile import parse_json
 
@@ -22,7 +23,7 @@ NAME, NOTE = "jettagger_checksums", "jettagger"
 DIGITS = 16
 
 
-class BasketSums:
+class BasketSums(Brief):
     """The stored checksums of a file; empty if there are none.
 
     Parameters

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import OutputError
 from jettagger.files import complete_or_absent
 from jettagger.types import Array
@@ -26,7 +27,7 @@ SUFFIX = ".jettagger"
 MAGIC = b"jettagger-cache-1\n"
 
 
-class DiskCache:
+class DiskCache(Brief):
     """A folder of cached arrays.
 
     Parameters

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jettagger.arguments import guard
-from jettagger.display import Displayed
+from jettagger.display import Displayed, shortened
 from jettagger.errors import InputFileError, reason_of
 from jettagger.files.atomic import complete_or_absent, refuse_special
 from jettagger.files.jsonfile import parse_json
@@ -41,6 +41,9 @@ class CorrectionText(Displayed):
     def __init__(self, text: str, name: str = "") -> None:
         self._text = text
         self._name = name or self.title
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({shortened(self._name, 80)!r})"
 
     def _arguments(self) -> tuple[Any, ...]:
         """Further arguments of the class, for the pickle."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, hint
 from jettagger.files import refuse_special, special
 from jettagger.formats.delphes import CANDIDATES, DEFAULT_JETS, VERTICES
@@ -44,7 +45,7 @@ def is_delphes_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-class DelphesFile:
+class DelphesFile(Brief):
     """An open Delphes file.
 
     Parameters

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError
 from jettagger.files.jsonfile import parse_json
 from jettagger.files.parquet import note_of, open_parquet
@@ -31,7 +32,7 @@ KEY = "generated"
 
 
 @dataclass(frozen=True)
-class GeneratedFile:
+class GeneratedFile(Brief):
     """A file of simulated events and its tree ``Runs``.
 
     Attributes

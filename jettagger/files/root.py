@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName, hint, reason_of
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.files.basketsums import BasketSums, add_sums
@@ -29,7 +30,7 @@ TREE = "Events"
 NOTE = "jettagger"
 
 
-class EventFile:
+class EventFile(Brief):
     """An open file with a TTree or RNTuple ``Events``.
 
     Parameters

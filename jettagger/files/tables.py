@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, UnknownName, hint, reason_of
 from jettagger.files import SEPARATOR, refuse_special
 from jettagger.files.basketsums import BasketSums
@@ -84,7 +85,7 @@ def _from_tarball(name: str) -> io.BytesIO:
     raise InputFileError(f"{path} has no member {wanted!r}{hint(wanted, names)}")
 
 
-class FlatFile:
+class FlatFile(Brief):
     """An open file with one row per jet.
 
     Parameters

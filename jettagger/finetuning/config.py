@@ -15,6 +15,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.card import KINDS
 from jettagger.config.models import rename_keys, validated
 from jettagger.config.yamlfile import Document, read_yaml
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, hint
 from jettagger.expressions import Expression, parse
 from jettagger.finetuning.schema import (
@@ -45,7 +46,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
+class FinetuneConfig(Brief):
     """The configuration of a training; made by `read_config`.
 
     Parameters

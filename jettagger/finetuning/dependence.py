@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.decorrelation.distance import DistanceCorrelation, measure_distance_correlation
+from jettagger.display import Brief
 from jettagger.finetuning.protected import PROTECTED, signals_of
 from jettagger.types import Floats
 
@@ -26,7 +27,7 @@ _FEWEST = 20
 
 
 @dataclass(frozen=True)
-class ScoreDependence:
+class ScoreDependence(Brief):
     """Distance correlation of the scores of a class with a column.
 
     Parameters

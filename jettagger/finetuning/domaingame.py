@@ -10,6 +10,7 @@ import numpy as np
 
 from jettagger.decorrelation.adversary import adversary_gain, domain_adversary
 from jettagger.decorrelation.referee import judge_domain
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, require
 from jettagger.finetuning.domains import DOMAIN, seen_by_adversary
 from jettagger.finetuning.game import Dependence
@@ -24,7 +25,7 @@ __all__ = ["DomainGame"]
 _MOST = 300_000
 
 
-class DomainGame:
+class DomainGame(Brief):
     """The adversary of a head that tells two domains apart by its scores, made within `seeded`.
 
     It sees the jets of both domains with their own weights, the sums of which are made equal; of jets with classes only

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.decorrelation.referee import FEWEST
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues
 from jettagger.files import identity
 from jettagger.finetuning.skims import expand
@@ -24,7 +25,7 @@ DOMAIN = "domain"
 
 
 @dataclass(frozen=True)
-class Role:
+class Role(Brief):
     """What a file is used for.
 
     Parameters

@@ -18,6 +18,7 @@ from jettagger.decorrelation.adversary import (
 )
 from jettagger.decorrelation.referee import Judgement, judge_protected, verdict
 from jettagger.discriminants import Measured
+from jettagger.display import Brief
 from jettagger.errors import require
 from jettagger.finetuning.prepare import Prepared
 from jettagger.finetuning.protected import PROTECTED, scores
@@ -28,7 +29,7 @@ __all__ = ["Dependence", "Game"]
 
 
 @dataclass(frozen=True)
-class Dependence:
+class Dependence(Brief):
     """What can be read from the scores of one network about the protected columns, in jets it has not seen.
 
     Parameters
@@ -76,7 +77,7 @@ class Dependence:
         return f"{self.verdict} (in nats: own adversary {own}; referee {', '.join(read)})"
 
 
-class Game:
+class Game(Brief):
     """The adversary of a head, made within `seeded`.
 
     Parameters

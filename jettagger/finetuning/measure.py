@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jettagger.arguments import Numbers, guard
 from jettagger.discriminants import Measured, Roc, roc
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.finetuning.dependence import ScoreDependence, dependences
 from jettagger.finetuning.losses import mass_loss, mass_losses
@@ -37,7 +38,7 @@ _FEWEST = 30
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Brief):
     """One class against another.
 
     Parameters
@@ -68,7 +69,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Response:
+class Response(Brief):
     """The response ``mass / target`` of some jets.
 
     Parameters
@@ -85,7 +86,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Brief):
     """One of the networks (or ensembles of trees) of a head, evaluated on jets that it was not trained on.
 
     Parameters
@@ -102,7 +103,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Measures:
+class Measures(Brief):
     """All results.
 
     Parameters

@@ -14,6 +14,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.decorrelation.reweighting import SpectrumBins, SpectrumChange, refuse_constant
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingColumns
 from jettagger.expressions import Expression
 from jettagger.finetuning.config import BdtModel, FinetuneConfig
@@ -40,7 +41,7 @@ _PARTS = 10_000
 
 
 @dataclass(frozen=True)
-class RowLayout:
+class RowLayout(Brief):
     """The columns of a row.
 
     Parameters
@@ -82,7 +83,7 @@ FIXED = ("label", "weight", "cell", "fold", "held", "target")
 
 
 @dataclass(frozen=True)
-class SkimSurvey:
+class SkimSurvey(Brief):
     """Properties of the skims, before they are read.
 
     Parameters
@@ -110,7 +111,7 @@ class SkimSurvey:
 
 
 @dataclass
-class Prepared:
+class Prepared(Brief):
     """Jets prepared for training.
 
     Parameters

@@ -9,6 +9,7 @@ import numpy as np
 
 from jettagger.decorrelation.disco import squared_distance_correlation
 from jettagger.decorrelation.distance import distance_correlation
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.training import Metric, ramp
 from jettagger.types import Floats, Rows
@@ -30,7 +31,7 @@ FEWEST = 100
 _START, _RISE = 10, 2
 
 
-class Protection:
+class Protection(Brief):
     """Checks of the protected columns in the class of a decorrelation, while the files are read.
 
     Parameters
@@ -153,7 +154,7 @@ def scores(outputs: Any, config: FinetuneConfig, names: tuple[str, ...], of: str
     return [(outputs[:, places[name]] - outputs[:, places[of]]).sigmoid() for name in names]
 
 
-class Penalty:
+class Penalty(Brief):
     """The loss of a head with the term of its decorrelation.
 
     Parameters

@@ -15,6 +15,7 @@ from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.registry import load_bundle
 from jettagger.decorrelation.reweighting import SpectrumChange
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, require
 from jettagger.files import check_folder, folder_complete_or_absent, refuse_inputs
 from jettagger.files.parts import part_prefix, remember, remove_stale
@@ -41,7 +42,7 @@ REPORT = "report"
 
 
 @dataclass(frozen=True)
-class FinetuneResult:
+class FinetuneResult(Brief):
     """The result of a training.
 
     Parameters
@@ -82,7 +83,7 @@ class FinetuneResult:
 
 
 @dataclass(frozen=True)
-class StrengthScan:
+class StrengthScan(Brief):
     """The heads of a list of strengths of a decorrelation.
 
     Parameters

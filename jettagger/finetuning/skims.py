@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, reason_of
 from jettagger.files import refuse_repeats, refuse_special
 from jettagger.files.parquet import note_of, open_parquet
@@ -25,7 +26,7 @@ FAT_JETS = "FatJet"
 
 
 @dataclass(frozen=True)
-class Skim:
+class Skim(Brief):
     """A file with one row per event.
 
     Parameters

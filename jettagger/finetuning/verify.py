@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError
 from jettagger.finetuning.game import Dependence
 from jettagger.finetuning.measure import Measures, unseen
@@ -36,7 +37,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Brief):
     """The result of training one network.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from jettagger.display import Brief, briefly
 from jettagger.errors import hint
 from jettagger.features import Feature, columns_of
 from jettagger.formats.columns import EventColumns, split
@@ -55,7 +56,7 @@ class Offer(Protocol):
 
 
 @dataclass(frozen=True)
-class ColumnSource:
+class ColumnSource(Brief):
     """One way to obtain a canonical column.
 
     Parameters
@@ -79,7 +80,7 @@ class ColumnSource:
 
 
 @dataclass(frozen=True)
-class ContextSource:
+class ContextSource(Brief):
     """A way to obtain a canonical column that needs more than the rows of its objects.
 
     Parameters
@@ -95,7 +96,7 @@ class ContextSource:
 
 
 @dataclass(frozen=True)
-class Link:
+class Link(Brief):
     """How objects are linked to jets.
 
     Parameters
@@ -137,7 +138,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Format:
+class Format(Brief):
     """A kind of event file.
 
     Parameters
@@ -187,7 +188,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class MissingColumn:
+class MissingColumn(Brief):
     """A canonical column that is not available, and what needs it."""
 
     object: str
@@ -201,7 +202,7 @@ class MissingColumn:
 
 
 @dataclass(frozen=True)
-class ReadPlan:
+class ReadPlan(Brief):
     """The stored columns from which the inputs of a model are computed.
 
     Parameters
@@ -361,6 +362,7 @@ class Rows:
         return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
 
 
+@briefly
 class FileOrder(NamedTuple):
     """Where the objects of jets are listed in the file.
 
@@ -396,7 +398,7 @@ class Fault:
     links: int
 
 
-class Jets:
+class Jets(Brief):
     """Selected jets of a chunk of events with their linked constituents and vertices.
 
     Parameters

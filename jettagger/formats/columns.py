@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, UnknownName
 from jettagger.types import Array
 
@@ -37,7 +38,7 @@ def split(column: str) -> tuple[str, str]:
     return collection, field
 
 
-class EventColumns:
+class EventColumns(Brief):
     """Flat access to the collections of an events array.
 
     Parameters

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jettagger.display import Brief, briefly
 from jettagger.errors import InputFileError, MismatchError, UnknownName
 from jettagger.features.cms import eta_sign
 from jettagger.formats.columns import EventColumns, not_none
@@ -122,6 +123,7 @@ def _lacking(offer: Collections, collection: str) -> list[str]:
     return [f"{collection}.{name}" for name in _stored_fields(collection) if name not in fields]
 
 
+@briefly
 class DelphesContent(NamedTuple):
     """The content of Delphes events for a collection of jets.
 
@@ -223,7 +225,7 @@ def fourmass(p4: Any) -> Any:
     return np.sign(square) * np.sqrt(np.abs(square))
 
 
-class DelphesJets:
+class DelphesJets(Brief):
     """The jets of a collection as a flat table.
 
     Parameters

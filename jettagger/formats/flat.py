@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, UnknownName
 from jettagger.formats.columns import not_none
 from jettagger.kinematics import energy
@@ -75,7 +76,7 @@ def _numbers(values: Any) -> Array:
     return np.asarray(ak.to_numpy(ak.fill_none(ak.Array(values), np.nan)), dtype=np.float64)
 
 
-class FlatTable:
+class FlatTable(Brief):
     """A record array with one record per jet.
 
     Parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.features.ntuples import STORED_COLUMNS
 from jettagger.formats.base import Format
 from jettagger.types import Array
@@ -15,7 +16,7 @@ __all__ = ["CHARGE", "CHARGED", "FINITE", "JET_RULES", "NEUTRAL", "RULES", "Rule
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Brief):
     """Valid values of a column; infinities are never valid, NaN only if ``undefined``.
 
     Parameters

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import MismatchError
 from jettagger.heads.description import NETWORK, HeadCard, Input, Parent, write_head_card
 from jettagger.provenance import KEY, provenance_of
@@ -37,7 +38,7 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {"relu": ("Relu",), "tanh": ("Tanh",),
 
 
 @dataclass(frozen=True)
-class Mlp:
+class Mlp(Brief):
     """A network of dense layers.
 
     Parameters
@@ -57,7 +58,7 @@ class Mlp:
 
 
 @dataclass(frozen=True)
-class Trees:
+class Trees(Brief):
     """Boosted decision trees with a sum of leaves for each output, the input of the softmax or the mass.
 
     Parameters

@@ -15,6 +15,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import BundleError, MismatchError, ModelFileError
 from jettagger.inference.network import softmax
 from jettagger.sessions import flat_columns, run_error
@@ -35,7 +36,7 @@ _INPUT = "hidden"
 
 
 @dataclass(frozen=True)
-class LastLayer:
+class LastLayer(Brief):
     """A linear last layer: ``values = weights @ hidden + bias``, then a softmax over some of the columns.
 
     Parameters
@@ -81,7 +82,7 @@ class LastLayer:
 
 
 @dataclass(frozen=True)
-class Tail:
+class Tail(Brief):
     """The part of a network from its hidden neurons to its other outputs.
 
     Parameters

@@ -11,6 +11,7 @@ import numpy as np
 
 from jettagger.arguments import guard, is_number
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.heads.output_layers import Tail, cut_tail, softmax_groups
 from jettagger.inference.network import softmax
@@ -20,7 +21,7 @@ from jettagger.types import Array, Floats
 __all__ = ["Rescorer"]
 
 
-class Rescorer:
+class Rescorer(Brief):
     """Computes a tagger's scores and mass from its hidden neurons.
 
     With the defaults these are the tagger's own outputs (within 1e-5). Modifications of the probabilities after the

@@ -13,6 +13,7 @@ import numpy as np
 
 from jettagger.arguments import guard, is_number
 from jettagger.config.yamlfile import check_keys
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.expressions import Expression, parse
 
@@ -20,7 +21,7 @@ __all__ = ["AxisSpec", "fine_edges"]
 
 
 @dataclass(frozen=True)
-class AxisSpec:
+class AxisSpec(Brief):
     """One variable and its bins.
 
     Parameters

@@ -12,6 +12,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.config.sizes import parse_size, size_text
 from jettagger.config.yamlfile import check_keys
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName, WrongType, reason_of
 from jettagger.histograms.axes import AxisSpec
 from jettagger.weights import broadcast, check_weights
@@ -32,7 +33,7 @@ _COMBINATIONS = 10
 
 
 @dataclass(frozen=True)
-class HistSpec:
+class HistSpec(Brief):
     """A histogram of one or several variables, in categories.
 
     Parameters

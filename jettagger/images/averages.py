@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import Numbers, guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError
 from jettagger.images.settings import ImageSettings
 from jettagger.images.sparse import SparseImages
@@ -17,7 +18,7 @@ __all__ = ["MeanImage", "image_difference", "image_sums", "mean_image", "pixel_s
 
 
 @dataclass(frozen=True)
-class MeanImage:
+class MeanImage(Brief):
     """The mean image of a sample, and what is needed to add another one.
 
     Attributes

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError, UnknownName
 from jettagger.images.settings import ImageSettings
 from jettagger.types import Array, Bools, Floats, Ints, Rows
@@ -18,7 +19,7 @@ __all__ = ["SparseImages", "join_images"]
 
 
 @dataclass(frozen=True)
-class SparseImages:
+class SparseImages(Brief):
     """Occupied pixels of images.
 
     Attributes

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import briefly
 from jettagger.images.settings import ImageSteps
 from jettagger.types import Array, Bools, Floats, Ints
 
@@ -24,6 +25,7 @@ LATTICE = 2.0**-16
 _ISOTROPIC = 1e-6
 
 
+@briefly
 class JetSegments(NamedTuple):
     """Constituents of jets, one jet after the other; no jet is empty."""
 
@@ -143,6 +145,7 @@ def _principal(pt: Floats, eta: Floats, phi: Floats, jets: JetSegments) -> tuple
     return np.cos(angle), np.sin(angle), found
 
 
+@briefly
 class _Subjets(NamedTuple):
     """Centroids of the two subjets (eta, phi), and whether there is a second one."""
 

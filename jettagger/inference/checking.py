@@ -19,6 +19,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import arranged, arranged_images
 from jettagger.bundles.known import Known, output_fingerprint
 from jettagger.bundles.outputs import Output
+from jettagger.display import Brief
 from jettagger.errors import BundleError, JettaggerError
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.inference.conditioning import response_of
@@ -44,7 +45,7 @@ JETS_IN_ORDER = 8
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Brief):
     """The result of one check.
 
     Parameters

@@ -19,6 +19,7 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.probing import probe_cache
+from jettagger.display import Brief
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, evaluate
 from jettagger.inference.sample_jets import usual_jets
 from jettagger.runtime.codedigest import code_digest
@@ -45,7 +46,7 @@ _RESPONSES: ProcessCache[str, RoundingResponse | None] = ProcessCache()
 
 
 @dataclass(frozen=True)
-class RoundingResponse:
+class RoundingResponse(Brief):
     """Changes of the outputs due to changes in the last place.
 
     Parameters

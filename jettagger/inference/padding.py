@@ -17,6 +17,7 @@ import numpy as np
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.probing import FOUR_MOMENTUM, probe_cache
 from jettagger.bundles.trials import require_trial
+from jettagger.display import Brief
 from jettagger.errors import ModelFileError
 from jettagger.inference.network import deviation, evaluate
 from jettagger.inputs.batching import GroupValues, Table, make_batches, tabulate
@@ -31,7 +32,7 @@ __all__ = ["Slots", "as_run", "measured_slots", "require_session_trial"]
 
 
 @dataclass(frozen=True)
-class Slots:
+class Slots(Brief):
     """Properties of one axis of a network.
 
     Parameters

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.inference.network import evaluate
 from jettagger.inputs.batching import Batch
 from jettagger.sessions import ConcurrentSession, CountedSession, GpuSession, Session, Traffic
@@ -18,7 +19,7 @@ from jettagger.types import Array
 __all__ = ["Pending"]
 
 
-class Pending:
+class Pending(Brief):
     """The outputs of jets, some of which may still be in flight.
 
     Parameters

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.inference.conditioning import RoundingResponse, response_of
 from jettagger.inference.golden import golden_inputs
 from jettagger.inference.network import OTHER_TOLERANCE, PROB_TOLERANCE, deviations, evaluate
@@ -40,7 +41,7 @@ _ANSWERS: ProcessCache[tuple[int, str], tuple[Answer, ...]] = ProcessCache()
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Brief):
     """The outputs of the file for some jets.
 
     Parameters

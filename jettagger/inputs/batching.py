@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from jettagger.bundles.interface import Group, Variable, arranged
+from jettagger.display import Brief
 from jettagger.features import Feature
 from jettagger.inputs.image_values import ImageValues, images_of
 from jettagger.types import Array
@@ -43,7 +44,7 @@ HUGE = 1e32
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Brief):
     """Cost model of a run of a network: ``fixed`` and, for each jet of length L, L (1 + L/square).
 
     The unit is the cost of one object alone. The defaults are those of Particle Transformers on one core
@@ -177,7 +178,7 @@ def transform(values: Array, variable: Variable, nonfinite: Literal["cmssw", "we
 
 
 @dataclass(frozen=True)
-class GroupValues:
+class GroupValues(Brief):
     """The transformed values of one group for all jets.
 
     Parameters
@@ -262,7 +263,7 @@ def tabulate(
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Brief):
     """Inputs of one run of a network.
 
     Parameters

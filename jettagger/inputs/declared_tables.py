@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
 from jettagger.features import CANDIDATES, columns_of
 from jettagger.features.jetclass import CANONICAL_COLUMNS
@@ -61,7 +62,7 @@ def is_table(bundle: Bundle, collections: Iterable[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class DeclaredTables:
+class DeclaredTables(Brief):
     """Source for models with declared inputs, for tables with one row per jet and for Delphes events.
 
     Parameters

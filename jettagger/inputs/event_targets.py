@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MissingColumns, UnknownName
 from jettagger.expressions import parse
 from jettagger.formats import EventColumns
@@ -41,7 +42,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class MatchingTable:
+class MatchingTable(Brief):
     """Numbers of events with each particle, by the number of selected objects; tables can be added.
 
     Parameters
@@ -151,7 +152,7 @@ def _sum(first: Mapping[int, int], second: Mapping[int, int]) -> dict[int, int]:
 
 
 @dataclass(frozen=True)
-class EventTargets:
+class EventTargets(Brief):
     """Truth of whole events, by the names of the event file.
 
     Attributes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingColumns, hint, renamed
 from jettagger.expressions import Expression, parse
 from jettagger.formats import EventColumns
@@ -32,7 +33,7 @@ __all__ = ["EventTensors", "Selected", "check_columns", "event_tensors", "event_
 
 
 @dataclass(frozen=True)
-class Selected:
+class Selected(Brief):
     """The selected objects of one input, before the cut at the number of slots.
 
     Attributes
@@ -53,7 +54,7 @@ class Selected:
 
 
 @dataclass(frozen=True)
-class EventTensors:
+class EventTensors(Brief):
     """Inputs of whole events, by the names of the event file.
 
     Attributes

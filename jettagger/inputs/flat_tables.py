@@ -13,6 +13,7 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint
 from jettagger.expressions import select
 from jettagger.formats import EventColumns
@@ -122,7 +123,7 @@ def missing_of_table(
 
 
 @dataclass(frozen=True)
-class TablePlan:
+class TablePlan(Brief):
     """The stored columns from which the inputs of a model are computed.
 
     Parameters
@@ -144,7 +145,7 @@ class TablePlan:
 
 
 @dataclass(frozen=True)
-class DelphesNames:
+class DelphesNames(Brief):
     """Columns of Delphes events available to heads: jet-level variables by their names in a skim."""
 
     content: DelphesContent
@@ -170,7 +171,7 @@ def is_event_offer(collections: Iterable[str], kind: JetKind = "AK8") -> bool:
 
 
 @dataclass(frozen=True)
-class FlatTables:
+class FlatTables(Brief):
     """Source for models with a data configuration of weaver, for tables with one row per jet and for Delphes events.
 
     Parameters
@@ -345,7 +346,7 @@ class WeaverReader:
 
 
 @dataclass(frozen=True)
-class TableRequest:
+class TableRequest(Brief):
     """The jets of a table, the required columns, and the requested jets.
 
     Parameters
@@ -475,7 +476,7 @@ def cut_of(table: JetColumns, text: str) -> Array:
     return select(text, [*short, *table.fields], lambda name: table.column(short.get(name, name)), len(table))
 
 
-class TakenColumns(Mapping[str, Any]):
+class TakenColumns(Mapping[str, Any], Brief):
     """Some rows of a table's columns, read on access.
 
     Parameters

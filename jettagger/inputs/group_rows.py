@@ -11,6 +11,7 @@ import numpy as np
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
+from jettagger.display import Brief
 from jettagger.expressions import parse
 from jettagger.features import CANDIDATES, FEATURES
 from jettagger.inputs.batching import Objects, feature_of
@@ -24,7 +25,7 @@ _parsed = lru_cache(maxsize=256)(parse)
 
 
 @dataclass(frozen=True)
-class GroupRows:
+class GroupRows(Brief):
     """The objects in a group.
 
     Parameters
@@ -40,7 +41,7 @@ class GroupRows:
 
 
 @dataclass(frozen=True)
-class Entering:
+class Entering(Brief):
     """The jets and objects used by a model.
 
     Parameters

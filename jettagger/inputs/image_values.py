@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jettagger.bundles.interface import Group, arranged_images
+from jettagger.display import Brief
 from jettagger.images import SparseImages, make_images
 from jettagger.types import Array
 
@@ -15,7 +16,7 @@ __all__ = ["ImageValues", "images_of"]
 
 
 @dataclass(frozen=True)
-class ImageValues:
+class ImageValues(Brief):
     """The images of one group for all jets.
 
     Parameters

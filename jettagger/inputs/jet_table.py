@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint, renamed
 from jettagger.formats import EventColumns
 from jettagger.formats.attach import with_fields, with_list_fields
@@ -22,7 +23,7 @@ NEAR = 0.8
 
 
 @dataclass(frozen=True)
-class Derived:
+class Derived(Brief):
     """A column that is computed if it is not stored.
 
     Parameters
@@ -74,7 +75,7 @@ DERIVED: dict[str, Derived] = {
 }
 
 
-class JetTable:
+class JetTable(Brief):
     """One entry per jet, independent of the nesting of the events.
 
     Names are those in skims: ``FatJet_pt`` and ``FatJet_<prefix>_probHbb`` are columns of the jets, ``MET_pt`` and

@@ -8,6 +8,7 @@ from typing import Any
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.interface import Group
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, MissingColumns
 from jettagger.features import Feature
 from jettagger.formats import EventColumns, ReadPlan, make_plan
@@ -29,7 +30,7 @@ __all__ = ["LinkedJets", "changed_features", "missing_columns"]
 
 
 @dataclass(frozen=True)
-class LinkedJets:
+class LinkedJets(Brief):
     """Source for models with a ``preprocess.json`` or declared inputs.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import MissingColumns
 from jettagger.formats import EventColumns, Jets, ReadPlan
 from jettagger.formats.base import Offer
@@ -36,7 +37,7 @@ __all__ = ["NanoJets", "NanoRequest"]
 
 
 @dataclass(frozen=True)
-class NanoJets:
+class NanoJets(Brief):
     """Source for models with a data configuration of weaver, for PFNano events.
 
     Parameters
@@ -142,7 +143,7 @@ class NanoJets:
 
 
 @dataclass(frozen=True)
-class NanoRequest:
+class NanoRequest(Brief):
     """The jets of PFNano events as a table, and the requested jets.
 
     Parameters

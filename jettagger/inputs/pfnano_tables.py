@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MissingColumns
 from jettagger.features import Feature
 from jettagger.features.jetclass import CONSTITUENT_COLUMNS
@@ -100,7 +101,7 @@ def nano_plan(format_: Format, offer: Offer, names: Iterable[str]) -> ReadPlan:
 NANO_COLUMNS = (*_OF_JETS, _COUNT, *_PARTS)
 
 
-class NanoColumns(Mapping[str, Any]):
+class NanoColumns(Mapping[str, Any], Brief):
     """Columns of linked jets with JetClass-II's names, each computed on access.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.bundles.interface import Group
+from jettagger.display import Brief
 from jettagger.features.cms import etarel
 from jettagger.inputs.batching import Table
 from jettagger.inputs.image_values import ImageValues
@@ -105,7 +106,7 @@ _VERTICES: Mapping[str, Draw] = {
 }
 
 
-class ToyJets:
+class ToyJets(Brief):
     """Jets with given numbers of objects.
 
     Parameters

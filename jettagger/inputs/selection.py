@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.bundles.bundle import Bundle
+from jettagger.display import Brief
 from jettagger.errors import MismatchError
 from jettagger.expressions import select
 from jettagger.formats import EventColumns, ReadPlan, load, make_plan, partial, split
@@ -30,7 +31,7 @@ LINKED = 500
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Brief):
     """Jets that can be scored, and counts of the others.
 
     Parameters
@@ -51,7 +52,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class LinkedRequest:
+class LinkedRequest(Brief):
     """A chunk of events with linked jets, the required columns, and the requested jets.
 
     Parameters

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.jec.constructed import GLOBAL
 
@@ -33,7 +34,7 @@ _TYPES = ("mlp", "resnet")
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Brief):
     """A dense layer, ``x @ kernel + bias``.
 
     Parameters
@@ -67,7 +68,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Brief):
     """A layer of a perceptron: dense, batch normalisation without scale, ReLU, dropout.
 
     Parameters
@@ -102,7 +103,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Brief):
     """Two dense layers with a ReLU between them, a bypass around both that is added, and a ReLU.
 
     Parameters
@@ -134,7 +135,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class EmbeddingTable:
+class EmbeddingTable(Brief):
     """A vector for each allowed value of a categorical feature; that of any other value is zero and is not trained.
 
     Parameters
@@ -156,7 +157,7 @@ class EmbeddingTable:
 
 
 @dataclass(frozen=True)
-class Fragment:
+class Fragment(Brief):
     """The network of a type of constituents, or the head.
 
     Parameters
@@ -196,7 +197,7 @@ class Fragment:
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(Brief):
     """A Deep Set.
 
     Parameters

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, JettaggerError
 from jettagger.files import folder_complete_or_absent
 from jettagger.jec.configuration import JecConfig
@@ -57,7 +58,7 @@ Scaling = Literal["range", "robust"]
 
 
 @dataclass(frozen=True)
-class FeatureRange:
+class FeatureRange(Brief):
     """What the values of a numerical feature are after its non-linear steps.
 
     Parameters
@@ -82,7 +83,7 @@ class FeatureRange:
 
 
 @dataclass(frozen=True)
-class BuiltTransforms:
+class BuiltTransforms(Brief):
     """Transforms and the values that they were derived from.
 
     Parameters

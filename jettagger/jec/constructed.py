@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jettagger.display import briefly
 from jettagger.types import Array, Rows
 
 __all__ = ["GLOBAL", "PT", "PT_GEN", "Construction", "construct", "construction", "log_response"]
@@ -27,6 +28,7 @@ GLOBAL = "global"
 PT, PT_GEN = "pt", "pt_gen"
 
 
+@briefly
 class Construction(NamedTuple):
     """How a feature is constructed.
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, MissingColumns, UnknownName, hint, reason_of
 from jettagger.expressions import parse
 from jettagger.files import refuse_repeats, refuse_special
@@ -59,7 +60,7 @@ _EVENT_INPUTS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class EstimateSource:
+class EstimateSource(Brief):
     """Which estimates are read from files.
 
     Attributes

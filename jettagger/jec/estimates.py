@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import Numbers, guard
-from jettagger.display import Displayed, Grid, ObjectSummary
+from jettagger.display import Brief, Displayed, Grid, ObjectSummary
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, MissingColumns, UnknownName, hint
 from jettagger.expressions import Expression, parse
 from jettagger.types import Array, Bools, Floats, Ints
@@ -322,7 +322,7 @@ def joined(several: Sequence[JetEstimates]) -> JetEstimates:
 
 
 @dataclass(frozen=True)
-class EstimateColumns:
+class EstimateColumns(Brief):
     """What is read of events: estimates as expressions in columns of the jets.
 
     Attributes

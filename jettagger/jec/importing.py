@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from jettagger.arguments import Kind, guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, MissingColumns, hint, reason_of, require
 from jettagger.files import refuse_special
 from jettagger.jec.architecture import HEAD, Architecture, architecture_of
@@ -74,7 +75,7 @@ def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Array]) ->
         np.savez(file, allow_pickle=False, **{_FRONT + name: value for name, value in weights.items()})
 
 
-class ImportedModel:
+class ImportedModel(Brief):
     """A network of the original with its weights, called with arrays as the original gave them to it.
 
     Parameters

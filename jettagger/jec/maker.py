@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import MissingColumns, UnknownName
 from jettagger.features import FEATURES
 from jettagger.formats import EventColumns, ReadPlan, make_plan
@@ -45,7 +46,7 @@ _GENERATOR_JETS: Mapping[JetKind, str] = {"AK4": "GenJet", "AK8": "GenJetAK8"}
 
 
 @dataclass(frozen=True)
-class JetCounts:
+class JetCounts(Brief):
     """Numbers of jets of a training set; counts can be added.
 
     Parameters
@@ -86,7 +87,7 @@ class JetCounts:
 
 
 @dataclass(frozen=True)
-class MatchedJets:
+class MatchedJets(Brief):
     """Jets of a chunk of events with their generator jets.
 
     Parameters
@@ -116,7 +117,7 @@ class MatchedJets:
 
 
 @dataclass(frozen=True)
-class ShardMaker:
+class ShardMaker(Brief):
     """What becomes a training set, and how.
 
     Parameters

@@ -16,6 +16,7 @@ import numpy as np
 
 from jettagger.arguments import Numbers, guard, in_range
 from jettagger.discriminants import Measured
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.jec.estimates import FLAVOURS, STANDARD, JetEstimates, of_flavour
 from jettagger.statistics.bootstrap import BinnedQuantiles, event_replicas
@@ -51,7 +52,7 @@ _SHOWN = ("uds", "b", "g")
 
 
 @dataclass(frozen=True, eq=False)
-class BinnedMeasure:
+class BinnedMeasure(Brief):
     """A number and its bootstrap uncertainty in each bin.
 
     Attributes
@@ -79,7 +80,7 @@ class BinnedMeasure:
 
 
 @dataclass(frozen=True, eq=False)
-class ResponseHistogram:
+class ResponseHistogram(Brief):
     """The distribution of the response in one bin.
 
     Attributes
@@ -103,7 +104,7 @@ class ResponseHistogram:
 
 
 @dataclass(frozen=True, eq=False)
-class Performance:
+class Performance(Brief):
     """Measures of estimates of the jet pt; made by :func:`measure_estimates`.
 
     Attributes

@@ -11,6 +11,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.bundles.folder import MODEL
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, MissingColumns, MissingModelFile, OutputError, hint, output_exists
 from jettagger.files import complete_or_absent, refuse_inputs
 from jettagger.files.jsonfile import parse_json
@@ -38,7 +39,7 @@ SLOTS = 60_000
 
 
 @dataclass(frozen=True)
-class JetPredictions:
+class JetPredictions(Brief):
     """Predictions for the jets of files.
 
     Parameters
@@ -69,7 +70,7 @@ class JetPredictions:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Brief):
     """The network of a calibration; made by `load_calibration`.
 
     Parameters

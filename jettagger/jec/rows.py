@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jettagger.arguments import Numbers, guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MissingColumns, hint
 from jettagger.jec.configuration import FeatureBlock
 from jettagger.jec.constructed import GLOBAL, PT, PT_GEN, construct, construction, log_response
@@ -27,7 +28,7 @@ def _taken(counts: Ints, chosen: Array) -> Ints:
 
 
 @dataclass(frozen=True)
-class RawJets:
+class RawJets(Brief):
     """Branches of jets as they are in files.
 
     Parameters
@@ -91,7 +92,7 @@ class RawJets:
 
 
 @dataclass(frozen=True)
-class FeatureLayout:
+class FeatureLayout(Brief):
     """The number of features of each block.
 
     Parameters
@@ -122,7 +123,7 @@ class FeatureLayout:
 
 
 @dataclass(frozen=True)
-class JetRows:
+class JetRows(Brief):
     """Jets as the network reads them.
 
     Parameters

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from jettagger.arguments import guard
 from jettagger.config.models import Between, FileModel, Shown
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.jec.estimates import FLAVOURS, of_flavour
 from jettagger.runtime.seeding import uniforms
@@ -82,7 +83,7 @@ class Sampling(FileModel, strict=False):
 
 
 @dataclass(frozen=True)
-class JetSpectrum:
+class JetSpectrum(Brief):
     """Numbers of matched jets in bins of flavour, true pt and absolute pseudorapidity; spectra can be added.
 
     Parameters
@@ -121,7 +122,7 @@ class JetSpectrum:
 
 
 @dataclass(frozen=True)
-class Acceptance:
+class Acceptance(Brief):
     """Probabilities with which jets are kept.
 
     Parameters

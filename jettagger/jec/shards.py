@@ -19,6 +19,7 @@ from pydantic import Field
 from jettagger.arguments import guard
 from jettagger.config.models import Between, FileModel, validated
 from jettagger.config.yamlfile import Document, kind_of, read_yaml, yaml_text
+from jettagger.display import Brief
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -79,7 +80,7 @@ class DataFile(FileModel):
 
 
 @dataclass(frozen=True)
-class JetFile:
+class JetFile(Brief):
     """A file of jets.
 
     Parameters
@@ -98,7 +99,7 @@ class JetFile:
 
 
 @dataclass(frozen=True)
-class JetSplit:
+class JetSplit(Brief):
     """The files of a training.
 
     Parameters
@@ -115,7 +116,7 @@ class JetSplit:
 
 
 @dataclass(frozen=True)
-class JetData:
+class JetData(Brief):
     """A location of jets; made by `open_data`.
 
     Parameters

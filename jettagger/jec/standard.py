@@ -19,6 +19,7 @@ import numpy as np
 
 from jettagger._version import __version__
 from jettagger.arguments import Numbers, guard, in_range
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, MismatchError
 from jettagger.files.corrections import CorrectionText
 from jettagger.files.jsonfile import parse_json
@@ -61,7 +62,7 @@ _FORMAT = "standard correction 1"
 
 
 @dataclass(frozen=True)
-class ClosureBin:
+class ClosureBin(Brief):
     """Deviation of the median of corrected over true pt from one, for the jets of the derivation.
 
     Attributes

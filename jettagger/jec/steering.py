@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, JettaggerError, OutputError, reason_of
 from jettagger.files import folder_complete_or_absent
 from jettagger.files.jsonfile import read_object
@@ -27,7 +28,7 @@ STDOUT, STDERR = "train.stdout", "train.stderr"
 
 
 @dataclass(frozen=True)
-class SteeredRun:
+class SteeredRun(Brief):
     """One training.
 
     Parameters

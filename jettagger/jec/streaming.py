@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, InvalidValues, JettaggerError, OutputError, reason_of
 from jettagger.files import folder_complete_or_absent
 from jettagger.files.jsonfile import read_object
@@ -37,7 +38,7 @@ MARKER = "jets.json"
 
 
 @dataclass(frozen=True)
-class JetStream:
+class JetStream(Brief):
     """Prepared jets on disk.
 
     Parameters
@@ -88,7 +89,7 @@ class JetStream:
 
 
 @dataclass(frozen=True)
-class TrainingSets:
+class TrainingSets(Brief):
     """What a training reads.
 
     Parameters

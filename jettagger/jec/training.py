@@ -21,6 +21,7 @@ from jettagger._version import __version__
 from jettagger.arguments import guard
 from jettagger.bundles.folder import CARD, MODEL
 from jettagger.config.yamlfile import yaml_text
+from jettagger.display import Brief, in_full
 from jettagger.errors import ConfigError, MismatchError, UnknownName, require
 from jettagger.files import check_folder, folder_complete_or_absent
 from jettagger.jec.architecture import Architecture, architecture_of, refuse_weights
@@ -91,7 +92,7 @@ _COMPARED, _TOLERANCE = 500, 1e-4
 
 
 @dataclass(frozen=True)
-class JecTraining:
+class JecTraining(Brief):
     """The result of a training.
 
     Parameters
@@ -518,7 +519,7 @@ def _compared(
 
 
 @dataclass(frozen=True)
-class ImportedCalibration:
+class ImportedCalibration(Brief):
     """A model made from weights.
 
     Parameters
@@ -605,7 +606,7 @@ def _subject(config: JecConfig, sets: TrainingSets, weights: tuple[str, Mapping[
         states.append([file.path, file.count, *([] if status is None else [status.st_size, status.st_mtime_ns])])
     keys = config.model_dump(mode="json", exclude={"run", "predict"})
     code = [digest_of(resources("jettagger") / name) for name in ("jec", "training")]
-    content = [keys, states, repr(sets.transforms), code, [version("torch"), version("numpy")]]
+    content = [keys, states, in_full(sets.transforms), code, [version("torch"), version("numpy")]]
     digest = hashlib.sha256(json.dumps(content).encode())
     for name, value in sorted((weights[1] if weights else {}).items()):
         digest.update(name.encode() + np.ascontiguousarray(value).tobytes())

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field
 from jettagger.arguments import guard
 from jettagger.config.models import Expected, FileModel, Shown, validated
 from jettagger.config.yamlfile import Document, read_yaml, yaml_text
+from jettagger.display import Brief, briefly
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.files import complete_or_absent
 from jettagger.types import Array, Ints, Rows
@@ -35,6 +36,7 @@ __all__ = [
 _PARAMETERS: Mapping[str, tuple[str, ...]] = {"abs": (), "log": (), "arcsinh": ("scale",), "linear": ("loc", "scale")}
 
 
+@briefly
 class TransformStep(NamedTuple):
     """One step of the transform of a numerical feature.
 
@@ -98,7 +100,7 @@ class TransformFile(FileModel):
 
 
 @dataclass(frozen=True)
-class Transforms:
+class Transforms(Brief):
     """The transforms of all features.
 
     Parameters

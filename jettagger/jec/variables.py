@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import UnknownName
 from jettagger.formats.base import JetKind
 from jettagger.jec.constructed import GLOBAL, construction
@@ -30,7 +31,7 @@ _SLOTS = {"ch": 500, "ne": 500, "sv": 50}
 
 
 @dataclass(frozen=True)
-class Branch:
+class Branch(Brief):
     """A branch of the shards.
 
     Parameters

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from jettagger.arguments import Kind, guard
+from jettagger.display import Brief
 from jettagger.errors import require
 from jettagger.files import complete_or_absent
 
@@ -85,7 +86,7 @@ _PARAMETERS = {"font.size": 16, "legend.fontsize": 13, "figure.figsize": (8.5, 7
 
 
 @dataclass(frozen=True)
-class ProcessStyle:
+class ProcessStyle(Brief):
     """How a process, a method or another curve looks in all pictures.
 
     Parameters
@@ -262,7 +263,7 @@ def styles_of(names: Iterable[str], styles: Styles | None) -> dict[str, ProcessS
 
 
 @dataclass(frozen=True)
-class PlotLabel:
+class PlotLabel(Brief):
     """The label of an experiment above a picture.
 
     Parameters

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, WorkerError
 
 __all__ = [
@@ -282,7 +283,7 @@ def watched(pool: Any, awaited: str) -> Iterator[None]:
         thread.join(_GRACE)
 
 
-class IdleProcesses:
+class IdleProcesses(Brief):
     """Whether processes have been idle for the time `deadline`.
 
     Steps are counted instead of the clock: if the whole job is suspended, no process counts as stuck.

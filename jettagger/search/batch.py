@@ -18,6 +18,7 @@ from pydantic import Field
 from jettagger.arguments import guard
 from jettagger.config.models import Expected, FileModel, Names, Shown, Size
 from jettagger.config.sizes import size_text
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, WorkerError, require
 
 __all__ = ["BATCH", "BatchJobs", "BatchKeys", "BatchOptions", "batch_client", "check_batch"]
@@ -63,7 +64,7 @@ class BatchKeys(FileModel):
 
 
 @dataclass(frozen=True)
-class BatchOptions:
+class BatchOptions(Brief):
     """What each job asks for.
 
     Parameters
@@ -155,7 +156,7 @@ def check_batch(system: str, options: BatchOptions | None) -> BatchOptions:
     return options
 
 
-class BatchJobs:
+class BatchJobs(Brief):
     """The jobs behind a cluster of dask-jobqueue.
 
     Parameters

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jettagger.arguments import guard
 from jettagger.config.models import rename_keys, validated
 from jettagger.config.yamlfile import Document, read_yaml
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.expressions import Expression, parse
 from jettagger.histograms import HistSpec
@@ -47,7 +48,7 @@ _HATCHES = ("none", "back", "dots", "crosses", "vertical")
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(Brief):
     """The complete definition of a search.
 
     Attributes

@@ -14,6 +14,7 @@ import awkward as ak
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, UnknownName, reason_of
 from jettagger.expressions.evaluation import ABSENT, find
 from jettagger.formats.attach import with_fields, with_list_fields
@@ -288,7 +289,7 @@ class _Jets:
         return made
 
 
-class CorrectedEvents:
+class CorrectedEvents(Brief):
     """The collections of a chunk with corrected energies.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.search.correctiontables import OUTSIDE, CorrectionTable
@@ -35,7 +36,7 @@ ALL_ERAS = ""
 
 
 @dataclass(frozen=True)
-class Systematic:
+class Systematic(Brief):
     """Values of the input `SYSTEMATIC` for a variation.
 
     Parameters
@@ -55,7 +56,7 @@ class Systematic:
 
 
 @dataclass(frozen=True)
-class EventCorrections:
+class EventCorrections(Brief):
     """The weights of the events of a chunk.
 
     Attributes
@@ -89,7 +90,7 @@ class EventCorrections:
 
 
 @dataclass(frozen=True)
-class CorrectionFactor:
+class CorrectionFactor(Brief):
     """A correction of simulation by a file of correctionlib, with its variations.
 
     Parameters

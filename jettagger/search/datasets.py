@@ -21,6 +21,7 @@ from typing import Any
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -59,7 +60,7 @@ DONE = "files.jsonl"
 
 
 @dataclass(frozen=True)
-class CountedFiles:
+class CountedFiles(Brief):
     """What `make_fileset` found.
 
     Attributes

@@ -13,6 +13,7 @@ from typing import Any
 from jettagger.arguments import guard
 from jettagger.calibration import MassFactors
 from jettagger.discriminants import DerivedColumn, Discriminant
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName, hint
 from jettagger.expressions import Expression
 from jettagger.histograms import HistSpec
@@ -70,7 +71,7 @@ class SearchWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Brief):
     """Properties of a data set.
 
     Parameters
@@ -126,7 +127,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Region:
+class Region(Brief):
     """Events that pass some cuts and fail others.
 
     Events for which a cut has no value, because a jet was not scored, neither pass nor fail it.
@@ -167,7 +168,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class WeightFactor:
+class WeightFactor(Brief):
     """A correction of simulation, with its variations.
 
     Parameters
@@ -286,7 +287,7 @@ def scores_of_discriminant(item: Discriminant | DerivedColumn, tagger: Any, pref
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(Brief):
     """The complete definition of a search, validated as a whole; the expressions are parsed once and carry their place.
 
     Parameters

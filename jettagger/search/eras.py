@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import Expression, parse
 
@@ -18,7 +19,7 @@ TRIGGERS = "HLT"
 
 
 @dataclass(frozen=True)
-class Era:
+class Era(Brief):
     """A period of data taking.
 
     Parameters

@@ -13,6 +13,7 @@ from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
 from jettagger.calibration import MassFactors
 from jettagger.discriminants import DerivedColumn
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, JettaggerError, MismatchError, UnknownName
 from jettagger.files import identity
 from jettagger.files.generated import GeneratedFile, sources_of_note, sources_of_root
@@ -54,7 +55,7 @@ ColumnCheck = Callable[[Any, Any, Any, Sample], None]
 
 
 @dataclass(frozen=True)
-class FileInfo:
+class FileInfo(Brief):
     """Properties of a file.
 
     Attributes
@@ -88,7 +89,7 @@ class FileInfo:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Survey(Brief):
     """The files of a search.
 
     Attributes

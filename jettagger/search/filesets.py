@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 from jettagger.arguments import guard
 from jettagger.config.models import Expected, FileModel, Names, problems, shown
 from jettagger.config.yamlfile import Document, kind_of, lines_of, read_yaml
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName, hint, reason_of
 from jettagger.files import refuse_special
 from jettagger.files.generated import GeneratedFile, sources_of_note
@@ -89,7 +90,7 @@ class DatasetKeys(FileModel):
 
 
 @dataclass(frozen=True)
-class ListedFile:
+class ListedFile(Brief):
     """A file in a list or a fileset, with what is known about it.
 
     Attributes
@@ -123,7 +124,7 @@ class ListedFile:
 
 
 @dataclass(frozen=True)
-class SampleMetadata:
+class SampleMetadata(Brief):
     """The metadata of a data set that a search uses.
 
     Attributes
@@ -148,7 +149,7 @@ class SampleMetadata:
 
 
 @dataclass(frozen=True)
-class Fileset:
+class Fileset(Brief):
     """A data set of a fileset.
 
     Attributes

@@ -13,6 +13,7 @@ from typing import Any
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
+from jettagger.display import in_full
 from jettagger.errors import visible
 from jettagger.runtime.codedigest import code_digest, digest_of
 from jettagger.search.interface import EventsConfig, EventsProcessor
@@ -118,7 +119,10 @@ def _texts(value: Any) -> Any:
         return {str(key): _texts(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_texts(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    text: Any = type(value).__str__
+    return in_full(value) if text is object.__str__ else str(value)
 
 
 def _files(content: Any, folder: Path) -> Iterator[tuple[str, str]]:

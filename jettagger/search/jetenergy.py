@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.files.corrections import CorrectionText
@@ -175,7 +176,7 @@ class JercFile(CorrectionText):
 
 
 @dataclass(frozen=True)
-class EnergyShift:
+class EnergyShift(Brief):
     """A shift of the energies of jets or of the missing energy by one standard deviation.
 
     Parameters
@@ -194,7 +195,7 @@ class EnergyShift:
 
 
 @dataclass(frozen=True)
-class JetCorrections:
+class JetCorrections(Brief):
     """The corrections of the jets of one collection in one era.
 
     Parameters
@@ -317,7 +318,7 @@ class JetCorrections:
 
 
 @dataclass(frozen=True)
-class MetCorrection:
+class MetCorrection(Brief):
     """How corrected jets change the missing transverse momentum.
 
     Parameters
@@ -343,7 +344,7 @@ class MetCorrection:
 
 
 @dataclass(frozen=True)
-class JetEnergy:
+class JetEnergy(Brief):
     """The corrections of the energy of jets in a search, their variations, and the missing transverse momentum.
 
     Parameters

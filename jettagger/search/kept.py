@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, OutputError
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import read_object
@@ -38,7 +39,7 @@ MOST_NAMED = 5
 _CHECKSUM = 32
 
 
-class ChunkFolder:
+class ChunkFolder(Brief):
     """Results of chunks in a folder, each with its checksum.
 
     Parameters
@@ -81,7 +82,7 @@ class ChunkFolder:
         return result if hashlib.sha256(result).digest() == content[:_CHECKSUM] else None
 
 
-class KeptChunks:
+class KeptChunks(Brief):
     """The finished chunks of a search while its output is not complete; made by `kept_chunks`.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, reason_of
 from jettagger.files.generated import RUNS, GeneratedFile
 from jettagger.files.parquet import open_parquet
@@ -30,7 +31,7 @@ GENERATOR_WEIGHT = "genWeight"
 
 
 @dataclass(frozen=True)
-class Read:
+class Read(Brief):
     """What was read of a file: number of events, and sum of their generator weights."""
 
     events: int = 0

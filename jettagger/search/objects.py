@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.kinematics import delta_r
@@ -43,7 +44,7 @@ _NUMBERED = re.compile(r"(?P<name>\w*?)(?P<number>[1-9]\d*)", flags=re.ASCII)
 
 
 @dataclass(frozen=True)
-class ObjectSelection:
+class ObjectSelection(Brief):
     """A selection of objects of one collection.
 
     Parameters
@@ -112,7 +113,7 @@ def distances(not_near: Mapping[str, float]) -> dict[str, float]:
     return {name: float(distance) for name, distance in not_near.items()}
 
 
-class SelectedObjects(Mapping[str, Any]):
+class SelectedObjects(Mapping[str, Any], Brief):
     """The columns of selected objects, and their number as ``count``.
 
     Parameters

@@ -13,6 +13,7 @@ from typing import Any
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, MismatchError, OutputError, visible
 from jettagger.files import folder_complete_or_absent
 from jettagger.files.jsonfile import read_object
@@ -158,7 +159,7 @@ def write_part(
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Brief):
     """A part that was written.
 
     Attributes

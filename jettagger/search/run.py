@@ -15,6 +15,7 @@ from coffea.processor import accumulate
 from jettagger.arguments import guard
 from jettagger.decorrelation.mapcolumn import MapColumn
 from jettagger.discriminants import PointColumn
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, JettaggerError, UnknownName
 from jettagger.files.pages import checked_classes
 from jettagger.files.resuming import ResumeWarning
@@ -36,7 +37,7 @@ __all__ = ["EXECUTORS", "Processed", "SearchResult", "check_executor", "run_chun
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class SearchResult(Brief):
     """The result of a search.
 
     Attributes
@@ -84,7 +85,7 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
-class Processed:
+class Processed(Brief):
     """What a processor made of files.
 
     Attributes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
 from jettagger.config.yamlfile import Document
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, UnknownName
 from jettagger.expressions import parse
 from jettagger.search.definition import Sample
@@ -33,7 +34,7 @@ __all__ = ["FileSet", "era_place", "read_eras", "read_samples"]
 
 
 @dataclass(frozen=True)
-class FileSet:
+class FileSet(Brief):
     """The files of one data set.
 
     Attributes

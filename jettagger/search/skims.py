@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, reason_of
 from jettagger.files.parquet import note_of, open_parquet
 from jettagger.files.tables import FlatFile
@@ -18,7 +19,7 @@ def is_parquet(path: str) -> bool:
     return path.endswith(".parquet")
 
 
-class ParquetSkim:
+class ParquetSkim(Brief):
     """An open parquet skim with one row per event, with the interface of `EventFile`.
 
     Parameters

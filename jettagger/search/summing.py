@@ -7,6 +7,7 @@ from typing import Any
 
 from coffea.processor import accumulate
 
+from jettagger.display import Brief
 from jettagger.search.joining import join
 from jettagger.search.kept import KeptChunks
 from jettagger.search.packing import unpack
@@ -14,7 +15,7 @@ from jettagger.search.packing import unpack
 __all__ = ["OrderedSum"]
 
 
-class OrderedSum:
+class OrderedSum(Brief):
     """The sum of the results of chunks: of each data set in the order of its chunks.
 
     Floating point sums depend on their order, so that a fixed one is needed for equal results to the last bit. What

@@ -14,6 +14,7 @@ from jettagger.arguments import guard
 from jettagger.calibration import MassFactors
 from jettagger.decorrelation.mapcolumn import MapColumn
 from jettagger.discriminants import Discriminant
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName, hint
 from jettagger.expressions import Expression
 from jettagger.histograms import AxisSpec, HistSpec
@@ -96,7 +97,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class TagAndProbe:
+class TagAndProbe(Brief):
     """The complete definition of a tag-and-probe selection; what is not given has the defaults of the kind.
 
     Parameters

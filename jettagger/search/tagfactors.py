@@ -15,6 +15,7 @@ from jettagger.arguments import guard
 from jettagger.calibration.weights import EventTagWeights, TagCount, TagWeights
 from jettagger.decorrelation.mapfile import as_discriminant
 from jettagger.discriminants import DerivedColumn, Discriminant
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, JettaggerError, MismatchError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.types import Floats
@@ -30,7 +31,7 @@ CANDIDATES = ("jet1", "jet2")
 
 
 @dataclass(frozen=True)
-class TagFactor:
+class TagFactor(Brief):
     """A correction of simulation by scale factors of a tagger, with a variation for each source of uncertainty.
 
     The weight of an event is the product of the factors of its candidates; see `jettagger.calibration.TagWeights`.

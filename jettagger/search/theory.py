@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.types import Floats
 
@@ -53,7 +54,7 @@ _Combination = tuple[float, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
-class TheoryWeight:
+class TheoryWeight(Brief):
     """An uncertainty of theory, from weights that the events have.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.calibration import MassFactors, MassShift
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.expressions import Expression, parse
 from jettagger.search.jetenergy import EnergyShift
@@ -24,7 +25,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class JetVariation:
+class JetVariation(Brief):
     """A variation of the kinematics or masses of jets, such as the energy scale.
 
     Parameters
@@ -80,7 +81,7 @@ def as_expression(text: str | Expression, where: str) -> Expression:
 
 
 @dataclass(frozen=True)
-class JetShift:
+class JetShift(Brief):
     """What a variation does to the jets.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ModelFileError
 from jettagger.types import Array
 
@@ -51,7 +52,7 @@ class Session(Protocol):
         """
 
 
-class Traffic:
+class Traffic(Brief):
     """Counts of requests to a server; several threads may add to them.
 
     Attributes

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from jettagger.display import Brief
 from jettagger.sessions.graph import Graph, Tensor
 from jettagger.sessions.onnx import GpuSession, OrtSession
 from jettagger.sessions.providers import Provider
@@ -18,7 +19,7 @@ __all__ = ["CutNetwork", "make_cut_session"]
 
 
 @dataclass(frozen=True)
-class CutNetwork:
+class CutNetwork(Brief):
     """A network in two parts.
 
     Parameters

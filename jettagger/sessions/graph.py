@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jettagger.display import Brief
 from jettagger.errors import JettaggerError, MissingModelFile, ModelFileError
 from jettagger.files import refuse_special
 
@@ -22,7 +23,7 @@ Axis = int | str
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(Brief):
     """An input or output of the graph.
 
     Parameters
@@ -40,7 +41,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Graph:
+class Graph(Brief):
     """The interface of an ONNX file.
 
     Parameters

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, JettaggerError, RemoteError, hint, require
 from jettagger.sessions.base import Traffic
 from jettagger.sessions.graph import Graph
@@ -81,7 +82,7 @@ class Transport(Protocol):
         """
 
 
-class KServeSession:
+class KServeSession(Brief):
     """A network on a server.
 
     Parameters

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, ModelFileError
 from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions.base import flat_columns, run_error, wants_memory
@@ -33,7 +34,7 @@ IN_FLIGHT = 2
 _SESSIONS: ProcessCache[tuple[int, str, int, Provider], OrtSession] = ProcessCache()
 
 
-class OrtSession:
+class OrtSession(Brief):
     """A network in ONNX Runtime.
 
     Parameters

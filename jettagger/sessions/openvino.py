@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ModelFileError, require
 from jettagger.runtime.processcache import ProcessCache
 from jettagger.sessions.base import run_error
@@ -22,7 +23,7 @@ __all__ = ["OpenVinoSession", "open_openvino"]
 _SESSIONS: ProcessCache[tuple[int, str, int], OpenVinoSession] = ProcessCache()
 
 
-class OpenVinoSession:
+class OpenVinoSession(Brief):
     """A network in OpenVINO, in float32.
 
     Parameters

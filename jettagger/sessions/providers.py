@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, ProviderError, hint
 
 __all__ = ["CUDA_OPTIONS", "PROVIDERS", "Provider", "installed_runtimes"]
@@ -47,7 +48,7 @@ _RUNTIMES = ("onnxruntime", *dict.fromkeys(package.partition("[")[0] for package
 
 
 @dataclass(frozen=True)
-class Provider:
+class Provider(Brief):
     """An execution provider and its options.
 
     Parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, hint
 
 __all__ = ["Remote"]
@@ -16,7 +17,7 @@ SCHEMES = {"grpc": ("grpc", False), "grpcs": ("grpc", True), "http": ("http", Fa
 
 
 @dataclass(frozen=True)
-class Remote:
+class Remote(Brief):
     """An inference server: address, model, time limits.
 
     Parameters

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from jettagger.display import Brief
 from jettagger.types import Array
 
 __all__ = ["ReplaySession"]
 
 
-class ReplaySession:
+class ReplaySession(Brief):
     """Replaces a network.
 
     Parameters

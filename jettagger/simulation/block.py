@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.display import Brief
 from jettagger.kinematics import delta_r
 from jettagger.simulation import labels as truth_labels
 from jettagger.simulation.cards import DetectorCard
@@ -30,7 +31,7 @@ GEN_FAT_MIN_PT, GEN_SMALL_MIN_PT = 100.0, 10.0
 
 
 @dataclass(frozen=True)
-class SimulatedEvents:
+class SimulatedEvents(Brief):
     """All information on a batch of events; jets refer to rows of ``candidates``.
 
     Attributes

@@ -12,6 +12,7 @@ from typing import Any
 from jettagger.arguments import guard, in_range
 from jettagger.config.models import validated
 from jettagger.config.yamlfile import Document, read_yaml
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.files import refuse_special
 from jettagger.simulation.schema import FORMAT, DetectorFile
@@ -20,7 +21,7 @@ __all__ = ["DetectorCard", "card_names", "load_card"]
 
 
 @dataclass(frozen=True)
-class DetectorCard:
+class DetectorCard(Brief):
     """One detector card.
 
     Attributes

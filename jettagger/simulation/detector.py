@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jettagger import kinematics
+from jettagger.display import Brief
 from jettagger.simulation.cards import DetectorCard
 from jettagger.simulation.generate import Truth, is_neutrino
 from jettagger.types import Bools, Floats, Ints
@@ -20,7 +21,7 @@ USED_IN_FIT, COMPATIBLE, OTHER_VERTEX = 7, 6, 0
 
 
 @dataclass(frozen=True)
-class Vertices:
+class Vertices(Brief):
     """Primary vertices of the events in cm: true positions, and residuals of their reconstruction."""
 
     x: Floats
@@ -32,7 +33,7 @@ class Vertices:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class Candidates(Brief):
     """Particle-flow candidates, flat, sorted by event and decreasing transverse momentum.
 
     Attributes

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, require
 from jettagger.files import complete_or_absent
 from jettagger.types import Bools, Floats, Ints
@@ -47,7 +48,7 @@ WRITE_TABLES, READ_TABLES = 1, 2
 
 
 @dataclass(frozen=True)
-class Truth:
+class Truth(Brief):
     """Generated events; all particle arrays are flat, event by event.
 
     Attributes
@@ -175,7 +176,7 @@ def local_index(rows: Ints, n_rows: int) -> Ints:
     return np.arange(len(rows)) - starts[rows]
 
 
-class Generator:
+class Generator(Brief):
     """Pythia with given settings and seed.
 
     Parameters

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jettagger.display import Brief, briefly
 from jettagger.errors import require
 from jettagger.simulation.generate import offsets_of
 from jettagger.types import Floats, Ints
@@ -18,6 +19,7 @@ from jettagger.types import Floats, Ints
 __all__ = ["ClusteredJets", "Substructure", "Vectors", "cluster", "substructure"]
 
 
+@briefly
 class Vectors(NamedTuple):
     """Four-vectors as flat arrays, float64[n], in GeV."""
 
@@ -32,7 +34,7 @@ class Vectors(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ClusteredJets:
+class ClusteredJets(Brief):
     """Jets, flat, sorted by event and decreasing transverse momentum.
 
     Attributes
@@ -160,7 +162,7 @@ def cluster(event: Ints, vectors: Vectors, n_events: int, *, radius: float, min_
 
 
 @dataclass(frozen=True)
-class Substructure:
+class Substructure(Brief):
     """Groomed mass (soft drop, beta 0, zcut 0.1), N-subjettiness 1 to 4 and the two soft-drop subjets of jets.
 
     ``subjet_*`` are float64[n, 2], 0 if there is no second one; ``tau`` is float64[n, 4].

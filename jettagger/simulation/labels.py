@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.display import Brief
 from jettagger.kinematics import delta_r
 from jettagger.simulation.generate import Truth, is_neutrino
 from jettagger.simulation.processes import LABELS
@@ -29,7 +30,7 @@ MAX_LEGS = 4
 
 
 @dataclass(frozen=True)
-class Resonances:
+class Resonances(Brief):
     """Decayed heavy resonances.
 
     Attributes
@@ -190,7 +191,7 @@ def _type_of(kind: int, via: int, codes: list[int], inside: list[int]) -> str:
 
 
 @dataclass(frozen=True)
-class Hadrons:
+class Hadrons(Brief):
     """Weakly decaying heavy hadrons: the last ones with their heavy quark.
 
     Attributes

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.simulation.cards import DetectorCard
 from jettagger.simulation.detector import (
     OTHER_VERTEX,
@@ -33,7 +34,7 @@ GRID_ETA, GRID_PHI, REACH = 100, 63, 5.0
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Brief):
     """Reconstructed minimum-bias events at z = 0: candidates, their numbers and the start of each event."""
 
     candidates: Candidates

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from jettagger._version import __version__
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import (
     ConfigError,
     InputFileError,
@@ -69,7 +70,7 @@ TABLES, SOFT_TABLES = "interactions.dat", "minimum_bias.dat"
 
 
 @dataclass(frozen=True)
-class BlockSpec:
+class BlockSpec(Brief):
     """One block: ``index`` in the run, ``number`` among the blocks of its process, number of events to keep."""
 
     index: int
@@ -79,7 +80,7 @@ class BlockSpec:
 
 
 @dataclass(frozen=True)
-class RunPlan:
+class RunPlan(Brief):
     """A run: everything that its arrays depend on."""
 
     process: str
@@ -103,7 +104,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Brief):
     """The result of a run.
 
     Attributes

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jettagger import kinematics
+from jettagger.display import Brief
 from jettagger.kinematics import delta_r
 from jettagger.simulation.detector import PION_MASS, Candidates, Vertices
 from jettagger.simulation.generate import Truth, local_index
@@ -32,7 +33,7 @@ MIN_SIGNIFICANCE = 0.5
 
 
 @dataclass(frozen=True)
-class SecondaryVertices:
+class SecondaryVertices(Brief):
     """Fitted secondary vertices, flat, sorted by event.
 
     Attributes

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import Records, guard
+from jettagger.display import Brief
 from jettagger.features.cms import eta_sign
 from jettagger.files.delphes import DelphesFile
 from jettagger.formats.delphes import DelphesJets, fourmass, link
@@ -27,7 +28,7 @@ CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Converted:
+class Converted(Brief):
     """The result of a conversion.
 
     Parameters

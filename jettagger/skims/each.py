@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, OutputError, UnknownName, WorkerError, output_exists
 from jettagger.files import SEPARATOR, complete_or_absent, refuse_inputs
 from jettagger.files.jsonfile import read_object
@@ -28,7 +29,7 @@ _FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
-class TaggedFiles:
+class TaggedFiles(Brief):
     """Skims of files.
 
     Attributes

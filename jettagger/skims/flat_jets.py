@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief, briefly
 from jettagger.errors import MissingColumns, UnknownName
 from jettagger.files.delphes import DelphesFile, is_delphes_file
 from jettagger.files.root import EventFile
@@ -29,6 +30,7 @@ __all__ = ["FlatChunk", "FlatJets"]
 _MOMENTA = ("jet_pt", "part_px", "part_dphi")
 
 
+@briefly
 class FlatChunk(NamedTuple):
     """Jets of a range of rows.
 
@@ -47,7 +49,7 @@ class FlatChunk(NamedTuple):
     left_out: int
 
 
-class FlatJets:
+class FlatJets(Brief):
     """The jets of a file.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import briefly
 from jettagger.errors import ConfigError, InvalidValues
 from jettagger.expressions import Expression, parse, select
 from jettagger.images import ImageSettings, MeanImage, table_columns, table_images
@@ -18,6 +19,7 @@ from jettagger.types import Floats
 __all__ = ["ImageSample", "sample_image"]
 
 
+@briefly
 class ImageSample(NamedTuple):
     """The mean image of a sample, and what it holds.
 

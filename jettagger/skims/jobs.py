@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jettagger.display import Brief, briefly
 from jettagger.errors import ConfigError, InputFileError, MissingColumns
 from jettagger.files import identity, refuse_repeats
 from jettagger.files.generated import GeneratedFile
@@ -25,7 +26,7 @@ MOST_ROWS = 5_000
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Chunk(Brief):
     """A range of events, or of jets, in one file."""
 
     path: str
@@ -33,6 +34,7 @@ class Chunk:
     stop: int
 
 
+@briefly
 class Layout(NamedTuple):
     """The columns that a job reads from a file and copies; the same for all files of a job.
 
@@ -54,6 +56,7 @@ class Layout(NamedTuple):
     needed: tuple[str, ...] = ()
 
 
+@briefly
 class Content(NamedTuple):
     """The content of a file.
 
@@ -72,6 +75,7 @@ class Content(NamedTuple):
 
     layout: Layout
     rows: int
+
     size: int
     edges: Any = ()
     sources: tuple[GeneratedFile, ...] = ()
@@ -89,8 +93,10 @@ class Content(NamedTuple):
             start = max(stop, 1)
 
 
+@briefly
 class JobFiles(NamedTuple):
     """The files of a job: their common layout, their chunks, and the skipped ones with the reason.
+
 
     ``sources`` are the generated events of the files that are read; empty if one of them does not record them.
     """

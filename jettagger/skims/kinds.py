@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Protocol
 
+from jettagger.display import Brief, briefly
 from jettagger.errors import ConfigError, InputFileError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.files.delphes import DelphesFile, is_delphes_file
@@ -28,6 +29,7 @@ from jettagger.tagging.tagger import Tagger
 __all__ = ["DelphesEvents", "Events", "FileKind", "JetTables", "Loaded", "ReadJob", "Wanted", "close_all", "kind_of"]
 
 
+@briefly
 class Wanted(NamedTuple):
     """What a job requests from each file.
 
@@ -106,7 +108,7 @@ class FileKind(Protocol):
 
 
 @dataclass(frozen=True)
-class Events:
+class Events(Brief):
     """ROOT files of events whose jets are linked to constituents: one row per event."""
 
     rows: str = "events"
@@ -236,7 +238,7 @@ def close_all() -> None:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Loaded(Brief):
     """A chunk in memory.
 
     Parameters
@@ -286,7 +288,7 @@ def _scores(job: ReadJob, loaded: Loaded) -> tuple[Any, Report]:
 
 
 @dataclass(frozen=True)
-class JetTables:
+class JetTables(Brief):
     """Files with one row per jet, ROOT, parquet and tarballs of them: one row per jet.
 
     Parameters
@@ -373,7 +375,7 @@ def _row_layout(file: FlatFile, wanted: Wanted) -> Layout:
 
 
 @dataclass(frozen=True)
-class DelphesEvents:
+class DelphesEvents(Brief):
     """Delphes files: one row per event with the jets of a collection."""
 
     rows: str = "events"

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, OutputError
 from jettagger.files import SEPARATOR, complete_or_absent
 from jettagger.files.jsonfile import parse_json, read_object
@@ -60,7 +61,7 @@ def drop_finished(output: str | os.PathLike[str]) -> None:
         Finished(output, (), "").drop()
 
 
-class Finished:
+class Finished(Brief):
     """The finished inputs of a job.
 
     Parameters

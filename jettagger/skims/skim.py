@@ -24,6 +24,7 @@ from typing import Any
 from jettagger._version import __version__
 from jettagger.arguments import guard, in_range
 from jettagger.config.sizes import size_text
+from jettagger.display import Brief, in_full
 from jettagger.errors import MismatchError, WorkerError
 from jettagger.expressions import parse
 from jettagger.expressions.cutlogic import warn_doubt
@@ -48,7 +49,7 @@ MEMORY = 500_000_000
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Brief):
     """All information that a worker needs.
 
     Parameters
@@ -173,7 +174,7 @@ class Job:
             version("awkward"),
         ]
         threads = [default_threads(), workers == 1]
-        return json.dumps([made_by, threads, self.tagger.state, repr(self.kind), parts], sort_keys=True)
+        return json.dumps([made_by, threads, self.tagger.state, in_full(self.kind), parts], sort_keys=True)
 
     @property
     def provenance(self) -> str:
@@ -184,7 +185,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class SkimResult:
+class SkimResult(Brief):
     """The result of a job.
 
     Parameters

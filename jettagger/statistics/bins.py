@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.types import Floats
 
@@ -39,7 +40,7 @@ _ONE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
-class Template:
+class Template(Brief):
     """One process in one region.
 
     Attributes

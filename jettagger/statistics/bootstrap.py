@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jettagger.arguments import Numbers, guard
+from jettagger.display import Brief
 from jettagger.types import Floats, Ints
 
 __all__ = ["BinnedQuantiles", "event_replicas"]
@@ -36,7 +37,7 @@ def event_replicas(events: Numbers, seed: int = 1) -> Callable[[int], Floats]:
     return lambda number: np.random.default_rng([seed, number]).poisson(1.0, len(distinct))[position].astype(float)
 
 
-class BinnedQuantiles:
+class BinnedQuantiles(Brief):
     """Quantiles of a variable in bins, sorted once and evaluated for any weights.
 
     Parameters

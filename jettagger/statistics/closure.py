@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.arguments import Workspace, guard
+from jettagger.display import Brief
 from jettagger.statistics.workspaces import POI, UNIT, WorkspaceContent, workspace
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["Closure", "closure_workspace", "fit_closure"]
 
 
 @dataclass(frozen=True)
-class Closure:
+class Closure(Brief):
     """The fit of a background from data in its validation regions.
 
     Attributes

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError
 from jettagger.histograms import categories_of, variables_of
 from jettagger.statistics.bins import Template
@@ -21,7 +22,7 @@ ONE_EVENT = 1.0
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class Unrolled(Brief):
     """A histogram of one variable, with the bins of another one as regions.
 
     Attributes

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import Model, Workspace, guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, InvalidValues, reason_of, require
 from jettagger.statistics.likelihood import Deviance
 from jettagger.statistics.workspaces import POI, poi_of
@@ -90,7 +91,7 @@ def model_of(
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Brief):
     """The result of a fit.
 
     Attributes
@@ -137,7 +138,7 @@ ROUNDS, AGREEMENT = 4, 1e-3
 FLAT = 1e-12
 
 
-class Likelihood:
+class Likelihood(Brief):
     """The likelihood of one workspace, minimised with SciPy.
 
     Gradients are exact, and parameters are in units of their widths. Fits are thus two orders of magnitude faster than

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger._version import __version__
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, OutputError
 from jettagger.files import complete_or_absent
 from jettagger.files.jsonfile import read_object
@@ -45,7 +46,7 @@ def fit_digest(workspace: Mapping[str, Any], **options: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class KeptFits:
+class KeptFits(Brief):
     """Finished fits in a folder.
 
     Parameters

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.types import Floats
 
@@ -56,7 +57,7 @@ def _without_one(values: Floats) -> tuple[Floats, Floats]:
     return product, before * after
 
 
-class Deviance:
+class Deviance(Brief):
     """``-2 ln(L / L of the saturated model)`` of a pyhf model, with first and second derivatives.
 
     Parameters

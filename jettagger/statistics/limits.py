@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import Workspace, guard, in_range
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues
 from jettagger.files import complete_or_absent
 from jettagger.provenance import Provenance
@@ -37,7 +38,7 @@ SECANTS = 8
 
 
 @dataclass(frozen=True)
-class Limit:
+class Limit(Brief):
     """Upper limits on the signal strength, in units of the signal.
 
     Attributes

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import Workspace, guard, in_range
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.statistics.fits import Likelihood, asimov, guess_strength, model_of, toys_at
 from jettagger.statistics.toyfits import toy_deviances
@@ -47,7 +48,7 @@ FROM_DATA = "backgrounds from data"
 
 
 @dataclass(frozen=True)
-class FittedParameter:
+class FittedParameter(Brief):
     """A parameter after the fit.
 
     Attributes
@@ -73,7 +74,7 @@ class FittedParameter:
 
 
 @dataclass(frozen=True)
-class StrengthImpact:
+class StrengthImpact(Brief):
     """Changes of the strength, in units of the signal, if a parameter is moved and fixed.
 
     Attributes
@@ -98,7 +99,7 @@ class StrengthImpact:
 
 
 @dataclass(frozen=True)
-class SaturatedTest:
+class SaturatedTest(Brief):
     """The saturated goodness of fit.
 
     Attributes
@@ -129,7 +130,7 @@ class SaturatedTest:
 
 
 @dataclass(frozen=True)
-class SpectrumFit:
+class SpectrumFit(Brief):
     """Expected and observed events of a region.
 
     Attributes
@@ -150,7 +151,7 @@ class SpectrumFit:
 
 
 @dataclass(frozen=True)
-class SearchFit:
+class SearchFit(Brief):
     """The fit of one signal.
 
     Attributes

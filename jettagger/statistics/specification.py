@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jettagger.arguments import guard, in_range
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.statistics.bins import ONE_EVENT, REFUSE
 from jettagger.statistics.transfer import TransferFactor
@@ -18,7 +19,7 @@ _PATTERNS = ("nominal", "shifted", "data")
 
 
 @dataclass(frozen=True)
-class Signal:
+class Signal(Brief):
     """A signal: its data sets and the mass of the resonance.
 
     Attributes
@@ -46,7 +47,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class TemplateSpec:
+class TemplateSpec(Brief):
     """The definition of templates.
 
     Parameters

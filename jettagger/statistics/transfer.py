@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.types import Floats
 
@@ -50,7 +51,7 @@ ROOM = 10.0
 
 
 @dataclass(frozen=True)
-class TransferFactor:
+class TransferFactor(Brief):
     """How a background is taken from data.
 
     Parameters
@@ -106,7 +107,7 @@ class TransferFactor:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Brief):
     """A background from data in the regions of a fit.
 
     Attributes

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, UnknownName
 from jettagger.statistics.bins import Template
 from jettagger.statistics.transfer import Transfer
@@ -61,7 +62,7 @@ FARTHEST = 5.0
 
 
 @dataclass(frozen=True)
-class WorkspaceContent:
+class WorkspaceContent(Brief):
     """The content of a workspace.
 
     Attributes

@@ -21,6 +21,7 @@ from jettagger.assignment.datasets import AssignmentDataset, AssignmentEvents
 from jettagger.assignment.making import unlabelled
 from jettagger.assignment.predictions import PredictionWriter
 from jettagger.assignment.whole_events import check_prefix
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, OutputError, output_exists
 from jettagger.files import refuse_inputs, refuse_repeats
 from jettagger.files.generated import sources_of_root
@@ -43,7 +44,7 @@ EVENTS = 4096
 
 
 @dataclass(frozen=True)
-class PredictionPlan:
+class PredictionPlan(Brief):
     """What will be read and written; made by `plan_predictions`.
 
     Attributes

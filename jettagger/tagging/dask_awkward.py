@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, require
 from jettagger.expressions import parse
 from jettagger.formats import EventColumns
@@ -109,7 +110,7 @@ def _refuse_rntuple(events: Any) -> None:
                 )
 
 
-class PartitionScores:
+class PartitionScores(Brief):
     """Scores of one partition; for a typetracer, the touched columns and the form.
 
     Called with the events, the mask if there is one, and the columns of the jets after a variation.

@@ -9,6 +9,7 @@ from typing import Any, TypedDict, get_args
 
 from jettagger.arguments import guard, is_number
 from jettagger.bundles.stored_scores import Cache
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.formats.naming import Names
 from jettagger.formats.pfnano import pfnano
@@ -46,7 +47,7 @@ class OptionKeywords(TypedDict, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggerOptions:
+class TaggerOptions(Brief):
     """Options of a tagger; functions, processors, ``search.yaml`` and the command line accept the same ones.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jettagger.bundles.outputs import Output
+from jettagger.display import Brief
 from jettagger.report import Report
 from jettagger.types import Array
 
@@ -19,7 +20,7 @@ __all__ = ["Scored", "jagged", "joined", "with_flags"]
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scored(Brief):
     """All outputs of the scored jets, float32[n, outputs], and their indices among all jets, int64[n].
 
     ``partial`` are the jets that are not scored because some of their constituents are missing, int64[m].

@@ -19,7 +19,7 @@ from jettagger.bundles.outputs import Output
 from jettagger.bundles.places import shipped
 from jettagger.bundles.registry import choice, load_bundle
 from jettagger.bundles.stored_scores import open_score_cache
-from jettagger.display import Displayed, ObjectSummary
+from jettagger.display import Displayed, ObjectSummary, briefly
 from jettagger.errors import BundleError, BundleNotFound, ConfigError, MismatchError, MissingModelFile
 from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.formats import EventColumns
@@ -54,6 +54,7 @@ Sent = TypeVar("Sent", Bundle, Head)
 DEFAULT_COLUMNS = ("prob", "mass", "regression", "hidden")
 
 
+@briefly
 class Tagged(NamedTuple):
     """Scores of a chunk of events, and the report.
 
@@ -631,6 +632,7 @@ def _rounding(bundle: Bundle) -> float:
     return known.q99 if known is not None and known.q99 > PROB_TOLERANCE else 0.0
 
 
+@briefly
 class Underway(NamedTuple):
     """Jets sent to the network, whose scores may still be computed.
 

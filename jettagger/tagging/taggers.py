@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, MismatchError
 from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.formats import EventColumns
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Taggers", "load_taggers"]
 
 
-class Taggers(Mapping[str, Tagger]):
+class Taggers(Mapping[str, Tagger], Brief):
     """Taggers that are applied in one pass.
 
     Parameters

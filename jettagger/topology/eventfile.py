@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from jettagger.arguments import guard
 from jettagger.config.yamlfile import Document, FlowList, check_keys, kind_of, read_yaml, yaml_text
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName, hint, nearest
 from jettagger.files import complete_or_absent
 from jettagger.topology.inifile import ini_document
@@ -55,7 +56,7 @@ PermutationEntry = tuple[str, ...] | tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
-class InputFeature:
+class InputFeature(Brief):
     """A feature of an input, and how networks transform it.
 
     Parameters
@@ -86,7 +87,7 @@ class InputFeature:
 
 
 @dataclass(frozen=True)
-class EventInput:
+class EventInput(Brief):
     """An input of networks on whole events.
 
     Parameters
@@ -122,7 +123,7 @@ class EventInput:
 
 
 @dataclass(frozen=True)
-class Daughter:
+class Daughter(Brief):
     """A daughter of a particle.
 
     Parameters
@@ -140,7 +141,7 @@ class Daughter:
 
 
 @dataclass(frozen=True)
-class Particle:
+class Particle(Brief):
     """A particle of an event and what it decays to.
 
     Parameters
@@ -171,7 +172,7 @@ class Particle:
 
 
 @dataclass(frozen=True)
-class EventDescription:
+class EventDescription(Brief):
     """What an event file says.
 
     Parameters

@@ -8,6 +8,7 @@ from itertools import chain, combinations, pairwise
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 
 __all__ = ["PermutationGroup", "cycles_of", "permutation_of_cycles", "symmetric_generators"]
@@ -19,7 +20,7 @@ MAX_ORDER = 100_000
 MAX_SUBSETS = 2**16
 
 
-class PermutationGroup:
+class PermutationGroup(Brief):
     """The group that permutations generate.
 
     Two groups are equal if they have the same elements, whatever generates them.

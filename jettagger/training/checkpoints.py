@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, reason_of, require
 from jettagger.files import complete_or_absent, refuse_special
 from jettagger.training.history import Epoch
@@ -20,7 +21,7 @@ VERSION = 2
 
 
 @dataclass
-class Progress:
+class Progress(Brief):
     """The progress of a training.
 
     Parameters
@@ -68,7 +69,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Players:
+class Players(Brief):
     """All that changes in a training.
 
     Parameters

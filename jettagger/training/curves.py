@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.plots.style import LINES, canvas, drawing, save_figure
 from jettagger.training.history import Epoch, Follow
 from jettagger.training.loop import LoopSettings, learning_rate
@@ -19,7 +20,7 @@ __all__ = ["TrainingHistory", "tensorboard"]
 
 
 @dataclass(frozen=True)
-class TrainingHistory:
+class TrainingHistory(Brief):
     """The epochs of a training.
 
     Parameters

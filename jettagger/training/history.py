@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from jettagger.display import Brief
+
 __all__ = ["Epoch", "Follow"]
 
 
 @dataclass(frozen=True)
-class Epoch:
+class Epoch(Brief):
     """One epoch of a network, or a number of trees.
 
     Parameters

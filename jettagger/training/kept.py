@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jettagger.display import Brief
 from jettagger.files.resuming import ResumeWarning, lock_folder, resume_folder
 
 __all__ = ["KeptCheckpoints", "checkpoints_kept", "drop_checkpoints", "kept_checkpoints"]
@@ -38,7 +39,7 @@ def drop_checkpoints(output: str | os.PathLike[str]) -> None:
         KeptCheckpoints(output).drop()
 
 
-class KeptCheckpoints:
+class KeptCheckpoints(Brief):
     """The checkpoints of the networks of an output. The folder is made when the first path is asked for.
 
     Parameters

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jettagger.display import Brief, briefly
 from jettagger.errors import InvalidValues, require
 from jettagger.runtime.memory import freed_memory_kept
 from jettagger.training.checkpoints import Players, Progress, read_checkpoint, write_checkpoint
@@ -31,6 +32,7 @@ __all__ = ["LoopSettings", "Metric", "TrainingBatch", "learning_rate", "train_ne
 _COSINE, _ADAMW = Cosine(), AdamW()
 
 
+@briefly
 class TrainingBatch(NamedTuple):
     """A batch of rows. Arrays are those of NumPy or torch.
 
@@ -49,7 +51,7 @@ class TrainingBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LoopSettings:
+class LoopSettings(Brief):
     """Settings of a training.
 
     Parameters
@@ -112,7 +114,7 @@ LossFunction = Callable[[Any, Any, Any], Any]
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Brief):
     """The criterion of early stopping and of the best weights, if it is not the loss.
 
     Parameters
@@ -276,6 +278,7 @@ def _train(
             return
 
 
+@briefly
 class _Validation(NamedTuple):
     """Means over the validation sample."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from jettagger.display import Brief, in_full
 from jettagger.errors import InvalidValues
 from jettagger.training.schedules import Constant, Piecewise, Schedule
 
@@ -21,7 +22,7 @@ def _all_rows(targets: Any, weights: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Opponent:
+class Opponent(Brief):
     """A network that learns from the outputs of the trained one, which is trained to make its loss large.
 
     The trained network minimises its own loss minus the strength times the mean loss of the opponent over its rows.
@@ -69,5 +70,5 @@ class Opponent:
     def about(self) -> dict[str, Any]:
         """Its settings, as numbers and text."""
         return {
-            item.name: repr(getattr(self, item.name)) for item in fields(self) if item.name not in ("module", "rows")
+            item.name: in_full(getattr(self, item.name)) for item in fields(self) if item.name not in ("module", "rows")
         }

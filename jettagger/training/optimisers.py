@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, require
 
 __all__ = ["Adam", "AdamW", "Optimiser", "RAdam", "Sgd"]
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamW(Brief):
     """Adam with decoupled weight decay, that of `LoopSettings` (Loshchilov and Hutter 2019)."""
 
     kind: Literal["adamw"] = "adamw"
@@ -37,7 +38,7 @@ class AdamW:
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Brief):
     """Adam (Kingma and Ba 2015) without weight decay.
 
     Parameters
@@ -56,7 +57,7 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class RAdam:
+class RAdam(Brief):
     """Adam with a rectified learning rate (Liu et al. 2020) without weight decay.
 
     Parameters
@@ -75,7 +76,7 @@ class RAdam:
 
 
 @dataclass(frozen=True)
-class Sgd:
+class Sgd(Brief):
     """Gradient descent, with momentum (Polyak 1964) or that of Nesterov (1983), without weight decay.
 
     Parameters

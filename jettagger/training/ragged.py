@@ -14,6 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, InvalidValues, OutputError
 from jettagger.training.shards import epoch_pairs, number_of_shards
 from jettagger.types import Array, Bools, Ints, Rows
@@ -22,7 +23,7 @@ __all__ = ["RaggedRows", "RaggedStore", "joined", "ragged_batches", "repeated_ba
 
 
 @dataclass(frozen=True)
-class RaggedRows:
+class RaggedRows(Brief):
     """Rows with numbers of their own and lists of different lengths.
 
     Parameters
@@ -154,7 +155,7 @@ def _size(rows: RaggedRows) -> int:
 _WAITING = 16
 
 
-class RaggedStore:
+class RaggedStore(Brief):
     """Rows with lists in shards on disk.
 
     Parameters

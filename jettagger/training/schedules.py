@@ -13,13 +13,14 @@ from typing import Literal
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 
 __all__ = ["Constant", "Cosine", "Piecewise", "Plateau", "Restarts", "Schedule", "ramp"]
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Brief):
     """The same factor in each epoch."""
 
     kind: Literal["constant"] = "constant"
@@ -30,7 +31,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(Brief):
     """Half a period of a cosine over the maximum number of epochs (Loshchilov and Hutter 2017, without restarts).
 
     Parameters
@@ -67,7 +68,7 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class Piecewise:
+class Piecewise(Brief):
     """Straight lines between points, constant before the first and after the last.
 
     Parameters
@@ -102,7 +103,7 @@ class Piecewise:
 
 
 @dataclass(frozen=True)
-class Plateau:
+class Plateau(Brief):
     """A smaller factor each time that the validation has not become better for some epochs.
 
     The rule is that of torch's ``ReduceLROnPlateau`` with a threshold of 0.
@@ -143,7 +144,7 @@ class Plateau:
 
 
 @dataclass(frozen=True)
-class Restarts:
+class Restarts(Brief):
     """A linear warm-up, then a line or a cosine with hard restarts to zero, from step to step.
 
     The rule is that of SPANet, and of ``get_cosine_with_hard_restarts_schedule_with_warmup`` in transformers: the

@@ -13,6 +13,7 @@ from typing import IO
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import OutputError
 from jettagger.types import Rows
 
@@ -56,7 +57,7 @@ def epoch_pairs(shards: int, random: np.random.Generator) -> Iterator[list[int]]
         yield order[start : start + _AT_ONCE]
 
 
-class Store:
+class Store(Brief):
     """Rows of float32 in shards.
 
     Parameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.expressions import parse
 from jettagger.topology.mapping import LegKeys, ParticleKeys
@@ -17,7 +18,7 @@ __all__ = ["Decay", "DecayFinder", "names_of"]
 
 
 @dataclass(frozen=True)
-class Decay:
+class Decay(Brief):
     """One particle and its decay products in each event.
 
     Attributes
@@ -32,7 +33,7 @@ class Decay:
     legs: dict[str, Ints]
 
 
-class DecayFinder:
+class DecayFinder(Brief):
     """Finds particles with given decay products.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.jetclass2 import LABELS
 from jettagger.kinematics import delta_r
 from jettagger.types import Array
@@ -59,7 +60,7 @@ def class_of(legs: list[str], *, two_body: bool) -> int:
     return _BY_LEGS.get((two_body, tuple(sorted(legs))), -1)
 
 
-class DelphesRecord:
+class DelphesRecord(Brief):
     """Generator particles of one Delphes event.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.types import Array, Bools, Ints
 
 __all__ = ["FIELDS", "GeneratorParticles", "decays", "particles_of"]
@@ -20,7 +21,7 @@ FIELDS = ("pt", "eta", "phi", "mass", "pdgId", "statusFlags", "genPartIdxMother"
 
 
 @dataclass(frozen=True)
-class GeneratorParticles:
+class GeneratorParticles(Brief):
     """Particles of all events, concatenated.
 
     Attributes

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import ConfigError
 from jettagger.runtime.seeding import uniforms
 
@@ -16,7 +17,7 @@ __all__ = ["ParametrisedTag"]
 
 
 @dataclass(frozen=True)
-class ParametrisedTag:
+class ParametrisedTag(Brief):
     """A tag of simulated AK4 jets by their flavour, for files without the score of a b tagger.
 
     Parameters

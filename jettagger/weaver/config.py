@@ -15,6 +15,7 @@ import numpy as np
 
 from jettagger.arguments import guard, is_number
 from jettagger.config.yamlfile import composed
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, WrongType, hint, nearest
 from jettagger.files import refuse_special
 from jettagger.weaver.expressions import Formula, parse_formula
@@ -61,7 +62,7 @@ LONGEST_LIST = 100_000
 
 
 @dataclass(frozen=True)
-class InputVariable:
+class InputVariable(Brief):
     """One channel of an input: ``clip((x - center) * scale, low, high)``, or the value itself.
 
     Parameters
@@ -86,7 +87,7 @@ class InputVariable:
 
 
 @dataclass(frozen=True)
-class InputGroup:
+class InputGroup(Brief):
     """One input tensor.
 
     Parameters
@@ -107,7 +108,7 @@ class InputGroup:
 
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Brief):
     """The training targets of the network.
 
     Parameters
@@ -126,7 +127,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Brief):
     """A weaver data configuration.
 
     Parameters

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, hint, reason_of
 from jettagger.expressions import BINARY, COMPARE, ExpressionText
 from jettagger.expressions.text import chain_of, sides_of
@@ -53,7 +54,7 @@ _MAX_POWER = 1e300
 
 
 @dataclass(frozen=True)
-class Formula:
+class Formula(Brief):
     """A validated expression; made by `parse_formula`.
 
     Parameters

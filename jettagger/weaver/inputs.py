@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError, UnknownName
 from jettagger.formats import FileOrder
 from jettagger.types import Array
@@ -17,7 +18,7 @@ from jettagger.weaver.expressions import Formula
 __all__ = ["Values", "WeaverJets"]
 
 
-class Values:
+class Values(Brief):
     """The columns of a table and the new variables of a configuration, each evaluated on first access.
 
     Parameters
@@ -128,7 +129,7 @@ class Values:
         return {"label": np.argmax(table, axis=1)}
 
 
-class WeaverJets:
+class WeaverJets(Brief):
     """Jets of a flat table in the form needed for batching: lengths and flat columns of the configuration's variables.
 
     Parameters

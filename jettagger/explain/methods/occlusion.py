@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jettagger.arguments import guard, in_range
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
 from jettagger.explain.baselines import Baseline, no_constituents
 from jettagger.explain.jets import JetInputs
@@ -22,7 +23,7 @@ _ROWS = 512
 
 
 @dataclass(frozen=True)
-class Effects:
+class Effects(Brief):
     """The change of a number of jets by leaving something out.
 
     Parameters
@@ -193,7 +194,7 @@ def replaced(jets: JetInputs, variables: Sequence[str], values: Mapping[str, Arr
 
 
 @dataclass(frozen=True)
-class Cumulative:
+class Cumulative(Brief):
     """A number of jets with the most important constituents alone, and without them.
 
     Parameters

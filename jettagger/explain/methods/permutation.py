@@ -9,6 +9,7 @@ import numpy as np
 
 from jettagger.arguments import guard, in_range
 from jettagger.discriminants import Measured
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
 from jettagger.explain.jets import JetInputs
 from jettagger.explain.scorer import Scorer
@@ -18,7 +19,7 @@ __all__ = ["Importance", "permutation_importance"]
 
 
 @dataclass(frozen=True)
-class Importance:
+class Importance(Brief):
     """What a group of variables contributes to the rejection of a number.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jettagger.display import Brief
 from jettagger.errors import Unsupported
 from jettagger.types import Array
 
@@ -20,7 +21,7 @@ Implementation = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Brief):
     """A node of the graph, as an implementation sees it.
 
     Parameters
@@ -76,7 +77,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Operator:
+class Operator(Brief):
     """An implementation of one operator.
 
     Parameters

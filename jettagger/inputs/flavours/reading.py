@@ -11,6 +11,7 @@ from importlib.resources import files
 from jettagger.arguments import guard
 from jettagger.config.models import validated
 from jettagger.config.yamlfile import Document, read_yaml
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName
 from jettagger.formats.base import Format, JetKind
 from jettagger.formats.naming import Names, check_names, names_of
@@ -21,7 +22,7 @@ __all__ = ["Flavour", "declared_names", "flavour_of", "flavours", "read_flavour"
 
 
 @dataclass(frozen=True)
-class Flavour:
+class Flavour(Brief):
     """Names of the collections and columns of PFNano in a production.
 
     Parameters

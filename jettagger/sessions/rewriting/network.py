@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jettagger.display import Brief
 from jettagger.types import Array
 
 __all__ = [
@@ -37,7 +38,7 @@ Probe = Mapping[str, Array]
 Shape = tuple[int, ...]
 
 
-class Net:
+class Net(Brief):
     """An editable graph."""
 
     def __init__(self, model: Any) -> None:

@@ -15,6 +15,7 @@ from jettagger.calibration.massshapes import SCALE as MASS_SCALE
 from jettagger.config.models import validated
 from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.discriminants import WorkingPoints, discriminant, presets
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName, nearest
 from jettagger.studies.calibration.events import ProbeFiles, probe_files
 from jettagger.studies.calibration.schema import VERSION, CalibrateFile, MistagKeys
@@ -26,7 +27,7 @@ FAIL = "fail"
 
 
 @dataclass(frozen=True)
-class CalibrationConfig:
+class CalibrationConfig(Brief):
     """The configuration of a calibration; made by `read_calibration`.
 
     Parameters

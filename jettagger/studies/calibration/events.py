@@ -12,6 +12,7 @@ from jettagger.arguments import guard
 from jettagger.calibration import BinAxis, MassFactors
 from jettagger.config.yamlfile import Document
 from jettagger.discriminants import discriminant
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.expressions import Expression, parse
 from jettagger.files.retrying import RETRIES
@@ -30,7 +31,7 @@ __all__ = ["ProbeFiles", "fill_probes", "probe_files", "survey_probes"]
 
 
 @dataclass(frozen=True)
-class ProbeFiles:
+class ProbeFiles(Brief):
     """Files of events and the selection of probe jets in them; made by `probe_files`.
 
     Parameters

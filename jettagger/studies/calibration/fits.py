@@ -19,6 +19,7 @@ from jettagger.calibration import (
     fit_factors,
     with_mass_shapes,
 )
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.histograms import categories_of, variables_of
 from jettagger.studies.calibration.config import CalibrationConfig
@@ -36,7 +37,7 @@ Place = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Brief):
     """What would be fitted.
 
     Parameters
@@ -55,7 +56,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class BinFit:
+class BinFit(Brief):
     """The fit of one kinematic bin.
 
     Parameters
@@ -73,7 +74,7 @@ class BinFit:
 
 
 @dataclass(frozen=True)
-class Fits:
+class Fits(Brief):
     """The fits of all kinematic bins.
 
     Parameters

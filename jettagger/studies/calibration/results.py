@@ -19,6 +19,7 @@ from jettagger.calibration import (
     efficiency_map,
 )
 from jettagger.discriminants import Measured
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.histograms import categories_of
 from jettagger.statistics.bins import effective_events
@@ -235,7 +236,7 @@ def _effective(part: BandYields) -> float:
 
 
 @dataclass(frozen=True)
-class MassMean:
+class MassMean(Brief):
     """A measured shape, averaged over bins.
 
     Parameters

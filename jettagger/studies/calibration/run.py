@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
 from jettagger.calibration import EfficiencyMap, FormulaFactors, MassFactors, ScaleFactors, write_datacard
+from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName, require
 from jettagger.files import check_folder, complete_or_absent, folder_complete_or_absent
 from jettagger.files.retrying import RETRIES
@@ -49,7 +50,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class CalibrationInputs:
+class CalibrationInputs(Brief):
     """Histograms of a calibration.
 
     Parameters
@@ -77,7 +78,7 @@ class CalibrationInputs:
 
 
 @dataclass(frozen=True)
-class CalibrationResult:
+class CalibrationResult(Brief):
     """The result of a calibration.
 
     Parameters

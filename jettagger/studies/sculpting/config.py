@@ -12,6 +12,7 @@ from jettagger.arguments import guard
 from jettagger.config.models import validated
 from jettagger.config.yamlfile import Document, read_yaml, yaml_text
 from jettagger.discriminants import Discriminant, discriminant, presets
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, JettaggerError, UnknownName, nearest
 from jettagger.expressions import Expression, parse
 from jettagger.finetuning import FinetuneConfig
@@ -30,7 +31,7 @@ _OF_MAPS = {
 
 
 @dataclass(frozen=True)
-class SampleFiles:
+class SampleFiles(Brief):
     """Jets of one kind.
 
     Parameters
@@ -46,7 +47,7 @@ class SampleFiles:
 
 
 @dataclass(frozen=True, eq=False)
-class HeadTraining:
+class HeadTraining(Brief):
     """A head to be trained.
 
     Parameters
@@ -72,7 +73,7 @@ class HeadTraining:
 
 
 @dataclass(frozen=True)
-class StudyConfig:
+class StudyConfig(Brief):
     """The configuration of a study; made by `read_config`.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.discriminants import taggers
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError
 from jettagger.expressions import Expression
 from jettagger.finetuning.skims import Skim, expand, open_skim
@@ -46,7 +47,7 @@ def is_test(event: Any, fraction: float) -> Bools:
 
 
 @dataclass(frozen=True)
-class SampleSurvey:
+class SampleSurvey(Brief):
     """The skims of a sample, before they are read.
 
     Parameters
@@ -75,7 +76,7 @@ class SampleSurvey:
 
 
 @dataclass
-class StudyJets:
+class StudyJets(Brief):
     """The jets of a sample.
 
     Parameters

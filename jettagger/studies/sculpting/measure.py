@@ -20,6 +20,7 @@ from jettagger.decorrelation.sculpting import (
     operating_point,
 )
 from jettagger.discriminants import Measured, efficiency
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.studies.sculpting.config import StudyConfig
 from jettagger.studies.sculpting.jets import StudyJets
@@ -32,7 +33,7 @@ MIN_PASSING = 10.0
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Brief):
     """A score that is compared.
 
     Parameters
@@ -62,7 +63,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Cut(Brief):
     """A cut on a score: what passes, and what the spectrum of the background looks like behind it.
 
     Parameters
@@ -102,7 +103,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class MethodResult:
+class MethodResult(Brief):
     """The measures of a method.
 
     Parameters

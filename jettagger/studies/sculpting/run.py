@@ -15,6 +15,7 @@ from typing import Any
 
 from jettagger.arguments import guard
 from jettagger.bundles.registry import load_bundle
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues, MismatchError, require
 from jettagger.files import check_folder, folder_complete_or_absent, refuse_inputs
 from jettagger.finetuning import SkimSurvey, finetune
@@ -36,7 +37,7 @@ READING = "reading jets"
 
 
 @dataclass(frozen=True)
-class StudySurvey:
+class StudySurvey(Brief):
     """What a study would read, before it is read.
 
     Parameters
@@ -60,7 +61,7 @@ class StudySurvey:
 
 
 @dataclass(frozen=True)
-class StudyResult:
+class StudyResult(Brief):
     """The result of a study.
 
     Parameters

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jettagger.arguments import guard, in_range
+from jettagger.display import Brief
 
 __all__ = ["TrialLimits"]
 
@@ -21,7 +22,7 @@ class _Running:
     epoch: int = 0
 
 
-class TrialLimits:
+class TrialLimits(Brief):
     """Which running trials have taken too long.
 
     Parameters

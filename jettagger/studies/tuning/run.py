@@ -21,6 +21,7 @@ from jettagger.assignment.training import training_rows
 from jettagger.assignment.training_folder import inputs_of, open_datasets
 from jettagger.assignment.training_metrics import LOSS, PURITY, validation_metric
 from jettagger.assignment.training_options import UNUSED, AssignmentOptions, read_options
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, InvalidValues, UnknownName, WorkerError, require
 from jettagger.files import check_folder, folder_complete_or_absent
 from jettagger.files.resuming import lock_folder, resume_folder
@@ -49,7 +50,7 @@ _IRRELEVANT = ("event_info_file", "testing_file", "training_file", "validation_f
 
 
 @dataclass(frozen=True)
-class TuningPlan:
+class TuningPlan(Brief):
     """What will be searched; made by `plan_tuning`.
 
     Parameters
@@ -80,7 +81,7 @@ class TuningPlan:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Brief):
     """The result of `tune_assignment`.
 
     Parameters

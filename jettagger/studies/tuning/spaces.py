@@ -23,6 +23,7 @@ from jettagger.arguments import guard
 from jettagger.assignment.training_options import UNUSED, AssignmentOptions, OptionsWarning, OwnOptions
 from jettagger.config.models import problems
 from jettagger.config.yamlfile import Document, lines_of
+from jettagger.display import Brief, in_full
 from jettagger.errors import LONGEST_NAME, ConfigError, hint, visible
 from jettagger.files.jsonfile import read_object
 
@@ -87,7 +88,7 @@ _LONGEST = 10_000
 
 
 @dataclass(frozen=True)
-class OptionRange:
+class OptionRange(Brief):
     """An option that is searched.
 
     Parameters
@@ -120,7 +121,7 @@ class OptionRange:
     @property
     def labels(self) -> tuple[Any, ...]:
         """Choices as a study stores them: lists as text."""
-        return tuple(value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+        return tuple(value if value is None or isinstance(value, (bool, int, float, str)) else in_full(value)
                      for value in self.choices)  # fmt: skip
 
     def suggested(self, trial: Any) -> Any:
@@ -328,7 +329,7 @@ def _numbers(key: str, text: str, call: str, arguments: Mapping[str, Any]) -> Op
 
 
 @dataclass(frozen=True)
-class SearchSpace:
+class SearchSpace(Brief):
     """Options that are searched, and options that all trials have.
 
     Parameters

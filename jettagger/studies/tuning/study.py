@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InputFileError, MismatchError, UnknownName, reason_of, require
 from jettagger.files import refuse_special
 from jettagger.studies.tuning.spaces import SearchSpace
@@ -54,7 +55,7 @@ def optuna_library() -> Any:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Brief):
     """A set of options, and what became of it.
 
     Parameters
@@ -106,7 +107,7 @@ class Trial:
         }
 
 
-class Study:
+class Study(Brief):
     """The trials of a search; made by `open_study`.
 
     Parameters

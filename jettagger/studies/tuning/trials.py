@@ -22,6 +22,7 @@ from jettagger.arguments import guard
 from jettagger.assignment.training import prepare_training, train_prepared
 from jettagger.assignment.training_folder import open_datasets
 from jettagger.assignment.training_options import AssignmentOptions
+from jettagger.display import Brief, briefly
 from jettagger.errors import ConfigError, InvalidValues, JettaggerError, WorkerError, reason_of, require
 from jettagger.runtime.workers import IdleProcesses, start_process
 
@@ -38,7 +39,7 @@ _POLL = 0.05
 
 
 @dataclass(frozen=True)
-class TrialTask:
+class TrialTask(Brief):
     """The training of a trial; pickles as text and numbers.
 
     Parameters
@@ -60,6 +61,7 @@ class TrialTask:
     checkpoint: str
 
 
+@briefly
 class Message(NamedTuple):
     """What a trial tells.
 
@@ -170,7 +172,7 @@ class TrialRunner(Protocol):
 # ------------------------------------------------------------------------------------------------------- this machine
 
 
-class LocalTrials:
+class LocalTrials(Brief):
     """Trials in processes on this machine, one each.
 
     A process that has not used the CPU for the time of `jettagger.runtime.workers.deadline` is ended.
@@ -268,7 +270,7 @@ def _run(pipe: Connection, number: int, task: TrialTask) -> None:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class DaskTrials:
+class DaskTrials(Brief):
     """Trials on the workers of a dask cluster, which see the files of events and of the study.
 
     Parameters
