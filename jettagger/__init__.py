@@ -6,6 +6,7 @@ The public names are loaded on first use, so that importing the package is fast.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "processors")):
     from jettagger._checkout import install
 
     install()
+
+# what is not asked for is not shown: the application chooses handlers and levels
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from jettagger.assignment.assigner import load_assigner

@@ -403,3 +403,7 @@ def _guard_class(cls: type) -> None:
         shown = cls.__name__ if name == "__init__" else f"{cls.__name__}{'' if name == '__call__' else f'.{name}'}"
         wrapped = _checked(function, shown)
         setattr(cls, name, classmethod(wrapped) if isinstance(member, classmethod) else wrapped)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

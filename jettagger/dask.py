@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BundlePlugin", "install", "lost_workers_named", "threads_per_slot"]
 
-logger = logging.getLogger("distributed.worker")
+_log = logging.getLogger(__name__)
+#: the log of the worker, which dask shows
+_worker_log = logging.getLogger("distributed.worker")
 
 
 def threads_per_slot(cores: int, slots: int) -> int:
@@ -185,7 +187,8 @@ class BundlePlugin(WorkerPlugin):
         cores = min(self.cores or slots, usable_cores())
         os.environ[THREADS] = str(threads_per_slot(max(cores, 1), slots))
         label = self.parcels[0].label
-        logger.info("jettagger: %s at %s, %s threads per task", label, ", ".join(places), os.environ[THREADS])
+        _log.info("%s at %s, %s threads per task", label, ", ".join(places), os.environ[THREADS])
+        _worker_log.info("jettagger: %s at %s, %s threads per task", label, ", ".join(places), os.environ[THREADS])
 
 
 def install(client: Client, tagger: Tagger | Assigner, cores: int | None = None) -> dict[str, Any]:
@@ -269,6 +272,10 @@ def _place(error: Exception, killed: KilledWorker) -> str:
     """The chunk named by coffea's executor, or dask's key of the task."""
     found = re.search(r"filename='([^']*)'.*entrystart=(\d+), entrystop=(\d+)", str(error))
     return f"events {found[2]} to {found[3]} of {found[1]}" if found else f"the task {killed.task!r}"
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 guard(globals())

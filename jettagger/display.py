@@ -131,6 +131,33 @@ def shortened(text: str, longest: int = LONGEST_CELL) -> str:
     return visible(str(text), longest)
 
 
+class _Signature:
+    """The signature of a dataclass for `help`, with what its factories make in place of ``<factory>``."""
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is not None or not is_dataclass(owner):
+            raise AttributeError("__signature__")
+        import inspect
+
+        made = {one.name: one.default_factory for one in fields(owner) if one.default_factory is not MISSING}
+        form: Any = owner.__init__
+        first, *others = inspect.signature(form).parameters.values()
+        shown = [item.replace(default=_Made(made[item.name])) if item.name in made else item for item in others]
+        if made and "__init__" in owner.__dict__:  # `help` shows that of the method, too
+            form.__signature__ = inspect.Signature([first, *shown], return_annotation=None)
+        return inspect.Signature(shown, return_annotation=None)
+
+
+class _Made:
+    """A default that a factory makes, shown as what it makes."""
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self.factory = factory
+
+    def __repr__(self) -> str:
+        return brief(self.factory())
+
+
 class Brief:
     """Base of objects that show their fields: a short line, and tables in notebooks and in output of rich.
 
@@ -139,6 +166,7 @@ class Brief:
     """
 
     __slots__ = ()
+    __signature__ = _Signature()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -148,6 +176,7 @@ class Brief:
             cls.__repr__ = cls.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
+        """One short line: class and fields."""
         return brief_line(self)
 
     def _repr_html_(self) -> str:
@@ -162,6 +191,7 @@ def _one_line(form: Callable[[Any], str]) -> Callable[[Any], str]:
     def shown(self: Any) -> str:
         return shortened(" ".join(form(self).splitlines()), LONGEST_LINE)
 
+    shown.__doc__ = form.__doc__ or "One short line: what it is."
     return shown
 
 
@@ -177,6 +207,8 @@ def briefly(cls: type[_Class]) -> type[_Class]:
     type
         The same class.
     """
+    for name in getattr(cls, "_fields", ()):  # or `help` says "Alias for field number 0"
+        getattr(cls, name).__doc__ = f"Field {name}; see Parameters."
     cls.__repr__ = brief_line  # type: ignore[method-assign]
     cls._repr_html_ = fields_html  # type: ignore[attr-defined]
     return cls
@@ -639,3 +671,7 @@ def _grid(name: str, value: Any) -> Grid | None:
 
 def _escaped(text: str) -> str:
     return html.escape(shortened(text))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -457,3 +457,7 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         text = f"{purpose} needs the package '{error.name}', which is not installed: {pip_line(extra)}"
         expected = f"the package '{error.name}'"
         raise MissingExtra(text, where=purpose, got="not installed", expected=expected) from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

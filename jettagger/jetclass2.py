@@ -464,4 +464,8 @@ def read(
     return ak.zip({name: ak.values_astype(jets[name], COLUMNS[name].type) for name in jets.fields}, depth_limit=1)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 guard(globals())

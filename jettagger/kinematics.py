@@ -88,3 +88,7 @@ def py(pt: Array, phi: Array) -> Array:
 def pz(pt: Array, eta: Array) -> Array:
     """Momentum along the beam in GeV; pt in GeV and eta are broadcast."""
     return pt * np.sinh(eta)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -441,3 +441,7 @@ def origin(source: Any) -> Origin | None:
             f"model: expected the path of a skim, its provenance, a tagger or a bundle, got {type(source).__name__}"
         )
     return Origin(bundle.name, bundle.digest, heads)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -210,3 +210,7 @@ class Report(Displayed):
     def padding_waste(self) -> float:
         """Fraction of slots filled with padding."""
         return 1 - self.filled / self.slots if self.slots else 0.0
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -514,4 +514,8 @@ def make_tiny_model(path: str | os.PathLike[str], *, seed: int = 0) -> Path:
     return Path(path)
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 guard(globals())

@@ -15,3 +15,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 #: inputs and outputs of networks
 Rows: TypeAlias = NDArray[np.float32]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -153,3 +153,7 @@ def _numbers(array: Any) -> Floats:
     import awkward as ak
 
     return np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(array), np.nan)), dtype=np.float64)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,6 +13,7 @@ from coffea import processor
 import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.assignment import AssignmentReport, BTag, EventDescription, MassTerm, chi_square
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.histograms import AxisSpec, HistSpec
 
@@ -26,7 +27,7 @@ MASS_BINS = (60, 0.0, 300.0)
 
 
 @dataclass(frozen=True)
-class ChiSquareMethod:
+class ChiSquareMethod(Brief):
     """The smallest chi-square as a further method of `AssignmentProcessor`, on the objects that the network sees.
 
     Parameters
@@ -87,7 +88,7 @@ class ChiSquareMethod:
         return {name: np.where(slots < 0, -1, slots + first) for name, slots in found.assignments.items()}
 
 
-class AssignmentProcessor(processor.ProcessorABC):
+class AssignmentProcessor(Brief, processor.ProcessorABC):
     """Histograms of the masses of particles, from the jets that a network and other methods assign.
 
     Parameters

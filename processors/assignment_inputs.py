@@ -21,11 +21,12 @@ from jettagger.assignment.making import (
     read_block,
     write_block,
 )
+from jettagger.display import Brief
 
 __all__ = ["AssignmentInputsProcessor"]
 
 
-class AssignmentInputsProcessor(processor.ProcessorABC):
+class AssignmentInputsProcessor(Brief, processor.ProcessorABC):
     """Writes events as one data set, in the layout of SPANet or as parquet.
 
     Each chunk is stored beside the output; the last step writes all in the order of files and events, with data sets

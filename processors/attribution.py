@@ -14,6 +14,7 @@ from jettagger.processors.tagging import chunk_key, in_order, plain_values
 import jettagger as jt
 from jettagger.arguments import guard
 from jettagger.discriminants import Discriminant
+from jettagger.display import Brief
 from jettagger.explain import Baseline, attribute, target_of
 from jettagger.expressions.cutlogic import CutWarning, warn_doubt
 from jettagger.skims.columns import EVENT_COLUMNS, JET_COLUMNS
@@ -21,7 +22,7 @@ from jettagger.skims.columns import EVENT_COLUMNS, JET_COLUMNS
 __all__ = ["Attribution"]
 
 
-class Attribution(processor.ProcessorABC):
+class Attribution(Brief, processor.ProcessorABC):
     """Attributes a number of each jet to its constituents, and collects the columns.
 
     Parameters

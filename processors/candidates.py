@@ -11,6 +11,7 @@ import numpy as np
 from vector.backends.awkward import behavior
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 
 __all__ = ["CandidateColumns", "dijet"]
 
@@ -59,7 +60,7 @@ def dijet(first: Any, second: Any, mass: str = "mass") -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class CandidateColumns(Mapping[str, Any]):
+class CandidateColumns(Brief, Mapping[str, Any]):
     """Candidates and derived quantities, which take precedence over the columns of the events."""
 
     own: Mapping[str, Any]

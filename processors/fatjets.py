@@ -18,6 +18,7 @@ from jettagger.processors.filling import rounded
 from jettagger.arguments import guard
 from jettagger.calibration import MassFactors
 from jettagger.discriminants import DerivedColumn
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, InvalidValues, MismatchError, UnknownName
 from jettagger.expressions import Expression
 from jettagger.search.definition import NOMINAL, Era, Sample, scores_of_column, scores_of_discriminant
@@ -28,7 +29,7 @@ from jettagger.weights import check_weights
 __all__ = ["FatJetProcessor"]
 
 
-class FatJetProcessor(processor.ProcessorABC):
+class FatJetProcessor(Brief, processor.ProcessorABC):
     """What a processor of fat jets needs before and after its own selection; each step is a method to override.
 
     A class derived from it has the attributes below, the columns of the jets that it uses as `jet_columns`, and

@@ -10,6 +10,7 @@ import numpy as np
 from coffea.analysis_tools import PackedSelection, Weights
 from jettagger.processors.candidates import CandidateColumns
 
+from jettagger.display import Brief
 from jettagger.errors import UnknownName
 from jettagger.histograms import HistSpec, categories_of, sort_categories
 from jettagger.search.definition import EVENTS, JETS, NOMINAL, Sample, Search
@@ -22,7 +23,7 @@ DIGITS = 34
 
 
 @dataclass(frozen=True)
-class SearchChunk:
+class SearchChunk(Brief):
     """Data of a chunk that is common to all variations.
 
     Parameters

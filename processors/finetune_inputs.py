@@ -18,6 +18,7 @@ from jettagger.processors.tagging import chunk_key, in_order, plain_values, scor
 
 import jettagger as jt
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import UnknownName
 from jettagger.expressions.cutlogic import warn_doubt
 from jettagger.heads import JetTable
@@ -28,7 +29,7 @@ __all__ = ["LEGS", "FinetuneInputsProcessor", "generator_labels"]
 DERIVED = ("metDeltaPhi", "nLeptonsNear")
 
 
-class FinetuneInputsProcessor(processor.ProcessorABC):
+class FinetuneInputsProcessor(Brief, processor.ProcessorABC):
     """Scores jets, labels them from generator particles, and writes training skims as parquet.
 
     Parameters

@@ -10,6 +10,7 @@ from coffea import processor
 from jettagger.processors.tagging import chunk_key, in_order
 
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import InvalidValues
 from jettagger.files import check_folder
 from jettagger.jec import Acceptance, JetCounts, JetSpectrum, Sampling, ShardMaker, acceptance_of
@@ -18,7 +19,7 @@ from jettagger.jec.making import DATA, finish, provenance_of_set, write_jets
 __all__ = ["JecInputsProcessor", "JecSpectrumProcessor"]
 
 
-class JecInputsProcessor(processor.ProcessorABC):
+class JecInputsProcessor(Brief, processor.ProcessorABC):
     """Writes the jets of simulated events as a training set: a shard for each chunk, then ``data.yaml``.
 
     The shards do not depend on the executor: which jets are kept is decided by the numbers of events alone. Without
@@ -116,7 +117,7 @@ class JecInputsProcessor(processor.ProcessorABC):
         return accumulator
 
 
-class JecSpectrumProcessor(processor.ProcessorABC):
+class JecSpectrumProcessor(Brief, processor.ProcessorABC):
     """Numbers of matched jets in true pt, pseudorapidity and flavour, and the down-sampling that shapes them.
 
     Parameters

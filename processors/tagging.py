@@ -13,6 +13,7 @@ from coffea import processor
 
 import jettagger as jt
 from jettagger.arguments import guard
+from jettagger.display import Brief
 from jettagger.errors import OutputError
 from jettagger.expressions.cutlogic import CutWarning, warn_doubt
 from jettagger.files import refuse_repeats
@@ -23,7 +24,7 @@ from jettagger.skims.columns import EVENT_COLUMNS, JET_COLUMNS
 __all__ = ["TaggingProcessor"]
 
 
-class TaggingProcessor(processor.ProcessorABC):
+class TaggingProcessor(Brief, processor.ProcessorABC):
     """Scores jets and collects the columns, or writes them as parquet files.
 
     Parameters

@@ -102,6 +102,7 @@ PUBLIC = [
     "calibration",
     "decorrelation",
     "discriminants",
+    "display",
     "errors",
     "explain",
     "expressions",

@@ -47,6 +47,7 @@ class TrainedGate(torch.autograd.Function):
     def forward(
         context: Any, value: Any, residual: Any, update: Any, bias: Any, state: Any, candidate: Any, shift: Any
     ) -> Any:
+        """The gated update, of the shape of ``residual``."""
         width = residual.shape[-1]
         v, x = value.reshape(-1, width), residual.reshape(-1, width)
         bias = torch.cat([bias[:width], bias[width : 2 * width] - shift, bias[2 * width :]])

@@ -97,8 +97,8 @@ class Deadline(Brief):
     ----------
     limit : float
         Seconds from now on.
-    clock : callable
-        Seconds.
+    clock : callable, optional
+        Seconds; default: `time.monotonic`.
 
     Examples
     --------
@@ -108,9 +108,9 @@ class Deadline(Brief):
     (False, True)
     """
 
-    def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limit, self.clock = limit, clock
-        self.start = self.last = clock()
+    def __init__(self, limit: float, clock: Callable[[], float] | None = None) -> None:
+        self.limit, self.clock = limit, clock or time.monotonic
+        self.start = self.last = self.clock()
         self.longest = 0.0
 
     def __call__(self) -> bool:
@@ -218,7 +218,7 @@ def train_to_folder(
     force: bool = False,
     follow: Follow | None = None,
     begin: Callable[[TrainingData], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] | None = None,
 ) -> AssignmentTraining:
     """Train assignment networks: ``jettagger assignment train`` as a function.
 
@@ -262,8 +262,8 @@ def train_to_folder(
         Called with an `Epoch` after each epoch; its ``model`` counts the seeds.
     begin : callable, optional
         Called with the events when they are prepared.
-    clock : callable
-        Seconds, for the time limit.
+    clock : callable, optional
+        Seconds, for the time limit; default: `time.monotonic`.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from pydantic_core import core_schema
 
 from jettagger.arguments import guard
 from jettagger.config.models import Between, Expected, FileModel, validated_json
+from jettagger.display import Brief
 from jettagger.errors import ConfigError, hint
 from jettagger.files.jsonfile import read_object
 
@@ -53,7 +54,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class _Spelling:
+class _Spelling(Brief):
     """Allows any spelling of the words of a literal that the original takes: without case, underscores and spaces."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

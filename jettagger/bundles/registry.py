@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ from jettagger.files import allowed_mode, follow, refuse_inputs, replace_folder
 from jettagger.files.parts import forget, part_prefix, remember, remove_stale
 
 __all__ = ["EMBEDDED", "accept", "add", "available", "choice", "load_bundle", "locate"]
+
+_log = logging.getLogger(__name__)
 
 #: the model with weights that is part of the package
 EMBEDDED = "inclParTToyV1"
@@ -157,7 +160,9 @@ def load_bundle(name_or_folder: str | os.PathLike[str]) -> Bundle:
     >>> load_bundle("tinyParT")["mass"].kind
     'mass'
     """
-    return Bundle.from_folder(locate(name_or_folder))
+    bundle = Bundle.from_folder(locate(name_or_folder))
+    _log.info("model %s loaded from %s, digest %s", bundle.name, bundle.folder, bundle.digest)
+    return bundle
 
 
 def add(folder: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -32,6 +33,8 @@ from jettagger.runtime.codedigest import code_digest
 from jettagger.runtime.processcache import ProcessCache
 
 __all__ = ["MEMORY", "SECONDS", "TRIALS", "Trial", "require_trial", "trial_seconds"]
+
+_log = logging.getLogger(__name__)
 
 #: ``off``: no trials; a number: limit on the CPU time of a trial in seconds
 TRIALS = "JETTAGGER_TRIALS"
@@ -119,6 +122,7 @@ def require_trial(what: Trial, path: Path, content: Iterable[str], **options: st
             request = {"what": what, "path": str(path), "options": options, "seconds": seconds}
             try:
                 reason = _PROCESS.ask(request, seconds)
+                _log.info("trial run of %s in a process of its own: %s", path, reason or "passed")
             except _NoProcess as error:
                 warnings.warn(
                     f"{path} is used without a trial run in a separate process, which could not be started: {error}",

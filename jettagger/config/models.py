@@ -6,12 +6,13 @@ editors and the tables of keys in the documentation (`jettagger.config.keys`) ar
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -27,7 +28,7 @@ from pydantic_core import core_schema
 
 from jettagger.config.sizes import parse_size
 from jettagger.config.yamlfile import Document, kind_of, lines_of
-from jettagger.display import Brief
+from jettagger.display import Brief, brief
 from jettagger.errors import LONGEST_NAME, ConfigError, JettaggerError, hint, nearest, visible
 
 __all__ = [
@@ -53,10 +54,52 @@ __all__ = [
 MOST_PROBLEMS = 10
 
 
+class _KeywordSignature:
+    """The signature of a model for `help`: keys with their types and defaults, without what validates them."""
+
+    def __get__(self, instance: Any, owner: type[BaseModel]) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")
+        empty, keyword = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+        keys = []
+        for name, field in owner.model_fields.items():
+            default = empty if field.is_required() else _Default(field)
+            keys.append(inspect.Parameter(name, keyword, default=default, annotation=_plain_type(field.annotation)))
+        return inspect.Signature(sorted(keys, key=lambda key: key.default is not empty), return_annotation=None)
+
+
+class _Default:
+    """The default of a key, in a few words."""
+
+    def __init__(self, field: FieldInfo) -> None:
+        self.field = field
+
+    def __repr__(self) -> str:
+        return brief(self.field.get_default(call_default_factory=True))
+
+
+def _plain_type(annotation: Any) -> Any:
+    """A type without annotations for its validation."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _plain_type(inner[0])
+    if origin is None or origin is Literal:
+        return annotation
+    plain = tuple(item if item is ... else _plain_type(item) for item in inner)
+    if origin in (Union, types.UnionType):
+        return Union[plain]  # noqa: UP007 # of types that are known here only
+    return origin[plain] if hasattr(origin, "__class_getitem__") else annotation
+
+
 class FileModel(Brief, BaseModel):
     """A mapping in a file: unknown keys are refused, types are not converted, a key without a value is absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **keywords: Any) -> None:
+        super().__pydantic_init_subclass__(**keywords)
+        cls.__signature__ = _KeywordSignature()  # type: ignore[assignment]
 
     @model_validator(mode="before")
     @classmethod
@@ -141,7 +184,7 @@ class Shorthand(Brief):
         return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
-class _OneOrMore:
+class _OneOrMore(Brief):
     """Allows a text instead of a list with this entry."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

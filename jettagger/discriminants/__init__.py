@@ -74,3 +74,7 @@ __all__ = [
     "sum_of",
     "taggers",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,3 +11,7 @@ from jettagger.expressions.operations import BINARY, COMPARE, FUNCTIONS, Functio
 from jettagger.expressions.text import ExpressionText
 
 __all__ = ["BINARY", "COMPARE", "FUNCTIONS", "Expression", "ExpressionText", "Function", "parse", "select"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,3 +8,7 @@ from jettagger.features.definition import CANDIDATES, OBJECTS, Feature
 from jettagger.features.registry import FEATURES, columns_of, lookup
 
 __all__ = ["CANDIDATES", "FEATURES", "OBJECTS", "Feature", "columns_of", "lookup"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -31,3 +31,7 @@ __all__ = [
     "replace_folder",
     "special",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from jettagger.files import complete_or_absent
 from jettagger.types import Array
 
 __all__ = ["DiskCache"]
+
+_log = logging.getLogger(__name__)
 
 SUFFIX = ".jettagger"
 MAGIC = b"jettagger-cache-1\n"
@@ -70,6 +73,7 @@ class DiskCache(Brief):
         try:
             content = path.read_bytes()
         except FileNotFoundError:
+            _log.info("cache %s: no entry %.12s", self.folder, key)
             return None
         except (OSError, ValueError) as error:  # also a name with a zero byte
             reason = getattr(error, "strerror", None) or error
@@ -83,6 +87,7 @@ class DiskCache(Brief):
             return None
         with suppress(OSError):
             os.utime(path)  # used last
+        _log.info("cache %s: entry %.12s is there, %d bytes", self.folder, key, len(content))
         with np.load(io.BytesIO(content[head:]), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
 

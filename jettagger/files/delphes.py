@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from functools import cached_property
@@ -13,9 +14,12 @@ from jettagger.arguments import guard
 from jettagger.display import Brief
 from jettagger.errors import InputFileError, hint
 from jettagger.files import refuse_special, special
+from jettagger.files.addresses import masked
 from jettagger.formats.delphes import CANDIDATES, DEFAULT_JETS, VERTICES
 
 __all__ = ["DelphesFile", "is_delphes_file"]
+
+_log = logging.getLogger(__name__)
 
 TREE = "Delphes"
 
@@ -77,6 +81,7 @@ class DelphesFile(Brief):
             )
         self._tree = self._file[TREE]
         self.n_events = int(self._tree.num_entries)
+        _log.info("opened %s: %d events of Delphes", masked(self.path), self.n_events)
 
     def __enter__(self) -> DelphesFile:
         return self

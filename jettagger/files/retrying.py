@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import errno
 import http.client
+import logging
 import re
 import socket
 import time
@@ -14,8 +15,11 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from jettagger.errors import ConfigError
+from jettagger.files.addresses import masked
 
 __all__ = ["RETRIES", "RetryWarning", "check_retries", "is_momentary", "retried", "retried_text", "warn_retried"]
+
+_log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -171,6 +175,7 @@ def retried(
         except Exception as error:
             if failed >= retries or not is_momentary(error, path):
                 raise
+            _log.info("%s: %s; retry %d of %d", masked(path), type(error).__name__, failed + 1, retries)
         if reset is not None:
             reset()
         time.sleep(PAUSE * 2**failed)

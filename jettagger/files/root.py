@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from jettagger.arguments import guard
 from jettagger.display import Brief
 from jettagger.errors import ConfigError, InputFileError, MismatchError, UnknownName, hint, reason_of
 from jettagger.files import complete_or_absent, refuse_special
+from jettagger.files.addresses import masked
 from jettagger.files.basketsums import BasketSums, add_sums
 from jettagger.files.rntuple import field_paths, is_rntuple
 from jettagger.formats.columns import split
@@ -23,6 +25,8 @@ from jettagger.formats.nesting import nest
 from jettagger.types import Array
 
 __all__ = ["NOTE", "EventFile", "object_names", "read_note", "write_objects", "write_tree"]
+
+_log = logging.getLogger(__name__)
 
 TREE = "Events"
 
@@ -63,6 +67,8 @@ class EventFile(Brief):
             raise InputFileError(
                 f"{self.path}: {tree!r} cannot be read (truncated or damaged?): {reason_of(error)}"
             ) from error
+
+        _log.info("opened %s: %d events in %s", masked(self.path), self.n_events, tree)
 
     def __enter__(self) -> EventFile:
         return self

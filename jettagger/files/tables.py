@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,10 +16,13 @@ from jettagger.arguments import guard
 from jettagger.display import Brief
 from jettagger.errors import InputFileError, UnknownName, hint, reason_of
 from jettagger.files import SEPARATOR, refuse_special
+from jettagger.files.addresses import masked
 from jettagger.files.basketsums import BasketSums
 from jettagger.files.rntuple import field_paths, is_rntuple
 
 __all__ = ["SEPARATOR", "TARBALLS", "FlatFile", "members"]
+
+_log = logging.getLogger(__name__)
 
 TARBALLS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _CONTENT = (".root", ".parquet")
@@ -128,6 +132,7 @@ class FlatFile(Brief):
             self._open_parquet(source)
         else:
             self._open_root(source, tree)
+        _log.info("opened %s: %d rows", masked(self.path), self.n_jets)
 
     def _open_root(self, source: Any, tree: str | None) -> None:
         import uproot

@@ -36,3 +36,7 @@ __all__ = [
     "score_skim",
     "survey",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -16,3 +16,7 @@ __all__ = [
     "partial",
     "split",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -40,3 +40,7 @@ __all__ = [
     "load_head",
     "write_head",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -25,3 +25,7 @@ __all__ = [
     "table_columns",
     "table_images",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

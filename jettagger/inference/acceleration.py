@@ -13,8 +13,10 @@ larger, 1e-4 for probabilities and 1e-3 relative for other outputs, which is che
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
+import time
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -44,6 +46,8 @@ from jettagger.sessions.rewriting import rewrite
 from jettagger.types import Array
 
 __all__ = ["BACKENDS", "cost_of", "open_session", "proven"]
+
+_log = logging.getLogger(__name__)
 
 #: backends: ``fast`` is ONNX Runtime with a rewritten graph, ``onnxruntime`` with the original one
 BACKENDS = ("fast", "onnxruntime", "openvino")
@@ -325,7 +329,9 @@ def _entry(bundle: Bundle, threads: int, provider: Provider) -> tuple[dict[str, 
     entry = None if cache is None else cache.get(key)
     if entry is None:
         try:
+            start = time.perf_counter()
             entry = _build(bundle, threads, gpu=provider.on_gpu)
+            _log.info("graph of %s rewritten in %.1f s", bundle.name, time.perf_counter() - start)
         except Exception as error:  # whatever a graph holds, there is always the file itself
             text = f"it could not be rewritten ({type(error).__name__}: {str(error).strip()})"
             return None, f"the network of {bundle.name!r} runs without rewriting: {text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from jettagger.sessions import ConcurrentSession, CountedSession, GpuSession, Se
 from jettagger.types import Array
 
 __all__ = ["Pending"]
+
+_log = logging.getLogger(__name__)
 
 
 class Pending(Brief):
@@ -61,6 +64,7 @@ class Pending(Brief):
         if isinstance(session, CountedSession):
             session = session.for_run(self.traffic)
         self._session = session
+        details = _log.isEnabledFor(logging.DEBUG)  # once, not in each batch
         concurrent = session if isinstance(session, ConcurrentSession) else None
         self._waiting: deque[tuple[Array, Future[Array]]] = deque()
         try:
@@ -75,7 +79,10 @@ class Pending(Brief):
                 else:
                     start = time.perf_counter()
                     self.values[batch.jets] = evaluate(bundle, session, batch.inputs)
-                    self.seconds += time.perf_counter() - start
+                    seconds = time.perf_counter() - start
+                    self.seconds += seconds
+                    if details:
+                        _log.debug("%s: %d jets in %.4f s", bundle.name, len(batch.jets), seconds)
         except BaseException:  # also Ctrl-C
             self.abandon()
             raise

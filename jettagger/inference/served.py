@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jettagger.bundles.bundle import Bundle
 from jettagger.errors import RemoteError
+from jettagger.files.addresses import masked
 from jettagger.inference.proof import shortfall
 from jettagger.sessions import Session, Traffic, open_onnx
 from jettagger.sessions.remote import Remote
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from jettagger.sessions.kserve import KServeSession
 
 __all__ = ["connected"]
+
+_log = logging.getLogger(__name__)
 
 
 class _InPlace:
@@ -108,6 +112,7 @@ def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Ses
             raise
         _warn_local(bundle, error)
         return _InPlace(local)
+    _log.info("server %s compared with %s: %s", masked(remote.url), graph.path, reason or "the same outputs")
     if reason:
         raise RemoteError(
             f"{remote.url} does not give the outputs of {bundle.name!r} in {bundle.folder}: it {reason}. "

@@ -70,3 +70,7 @@ __all__ = [
     "sufficiency_curves",
     "tradeoff",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ from jettagger.search.theory import recorded_ratios
 from jettagger.search.unopened import MetadataCheck
 
 __all__ = ["EXECUTORS", "Processed", "SearchResult", "check_executor", "run_chunks", "run_files", "run_search"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,7 @@ def run_files(
     ConfigError, UnknownName, InputFileError, InvalidValues
         As for `run_search`.
     """
+    _log.info("chunks of %d files run, executor %s, %d workers", len(found.files), executor, workers)
     output, missing = run_chunks(
         config,
         inner,
@@ -222,6 +226,7 @@ def run_files(
     for dataset in found.samples if theory else ():
         sources = [source for info in found.files if info.dataset == dataset for source in info.sources]
         inner.generated[dataset] = recorded_ratios(theory, sources)
+    _log.info("all chunks are done; %d files are missing", len(missing))
     result = inner.postprocess(output["results"])
     further = _further_notes(config, found, inner, result["datasets"], generated, missing)
     again = {**found.retried, **{path: count for (path, *_), count in sorted(output["retried"].items())}}

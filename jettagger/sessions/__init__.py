@@ -28,3 +28,7 @@ __all__ = [
     "open_openvino",
     "run_error",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

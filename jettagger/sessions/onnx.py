@@ -7,6 +7,7 @@ memory is split.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import warnings
@@ -26,6 +27,8 @@ from jettagger.sessions.threads import default_threads
 from jettagger.types import Array
 
 __all__ = ["GpuSession", "OrtSession", "checked_threads", "make_session", "open_onnx"]
+
+_log = logging.getLogger(__name__)
 
 #: number of concurrent runs on a GPU: one is computed while the inputs of the next are transferred
 IN_FLIGHT = 2
@@ -246,7 +249,10 @@ def make_session(graph: Graph, threads: int, provider: str | Provider, rewritten
     """
     provider = Provider.of(provider)
     kind = GpuSession if provider.on_gpu else OrtSession
-    return kind(graph, threads, provider, rewritten)
+    session = kind(graph, threads, provider, rewritten)
+    how = "rewritten graph" if rewritten else "graph of the file"
+    _log.info("session made for %s: ONNX Runtime, %s, %s threads, %s", graph.path, provider.name, threads, how)
+    return session
 
 
 #: threads of a network, above which a number is a mistake

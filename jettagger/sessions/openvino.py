@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from jettagger.sessions.onnx import checked_threads
 from jettagger.types import Array
 
 __all__ = ["OpenVinoSession", "open_openvino"]
+
+_log = logging.getLogger(__name__)
 
 # a compiled network does not survive a fork, so the process is part of the key
 _SESSIONS: ProcessCache[tuple[int, str, int], OpenVinoSession] = ProcessCache()
@@ -60,6 +63,7 @@ class OpenVinoSession(Brief):
         self._path = graph.path
         self._outputs = [tensor.name for tensor in graph.outputs]
         self._lock = threading.Lock()
+        _log.info("session made for %s: OpenVINO on the CPU, %s threads", graph.path, threads)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate the network; see `Session.run`."""

@@ -89,6 +89,7 @@ class Truth(Brief):
 
     @property
     def n_events(self) -> int:
+        """Number of events."""
         return len(self.counts)
 
     @cached_property

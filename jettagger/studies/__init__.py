@@ -95,3 +95,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"jettagger.studies.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'jettagger.studies' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -44,3 +44,7 @@ __all__ = [
     "seeded",
     "train_network",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,6 +10,7 @@ called in each epoch::
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -27,6 +28,8 @@ from jettagger.training.optimisers import AdamW, Optimiser
 from jettagger.training.schedules import Cosine, Plateau, Restarts, Schedule
 
 __all__ = ["LoopSettings", "Metric", "TrainingBatch", "learning_rate", "train_network"]
+
+_log = logging.getLogger(__name__)
 
 
 _COSINE, _ADAMW = Cosine(), AdamW()
@@ -270,6 +273,7 @@ def _train(
             model, number + 1, shown, found.loss, better, progress.start, found.metric, found.opponents, found.measures
         )
         progress.history.append(epoch)
+        _log.info("epoch %d: training loss %.6g, validation loss %.6g", epoch.number, epoch.train, epoch.validation)
         if checkpoint is not None:
             write_checkpoint(checkpoint, game.players, progress, about)
         if follow is not None:

@@ -12,3 +12,7 @@ __all__ = [
     "matched_generator_jets",
     "merging_labels",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,3 +20,7 @@ __all__ = [
     "parse_formula",
     "read_config",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

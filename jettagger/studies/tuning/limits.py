@@ -31,8 +31,9 @@ class TrialLimits(Brief):
         Seconds of a trial, with those of earlier runs. Default: no limit.
     epoch : float, optional
         Seconds from one epoch to the next, or from the start to the first one. Default: no limit.
-    clock : callable
-        Seconds; steps of more than five are not counted further, as this process was suspended.
+    clock : callable, optional
+        Seconds, by default `time.monotonic`; steps of more than five are not counted further, as this process was
+        suspended.
 
     Raises
     ------
@@ -52,13 +53,13 @@ class TrialLimits(Brief):
     """
 
     def __init__(
-        self, trial: float | None = None, epoch: float | None = None, clock: Callable[[], float] = time.monotonic
+        self, trial: float | None = None, epoch: float | None = None, clock: Callable[[], float] | None = None
     ) -> None:
         for name, limit in (("trial_limit", trial), ("epoch_limit", epoch)):
             if limit is not None:
                 in_range(limit, name, 0, above=True)
-        self.trial, self.epoch, self.clock = trial, epoch, clock
-        self._last = clock()
+        self.trial, self.epoch, self.clock = trial, epoch, clock or time.monotonic
+        self._last = self.clock()
         self._running: dict[int, _Running] = {}
 
     def begin(self, number: int, seconds: float = 0.0) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -205,7 +204,7 @@ def tune_assignment(
     resume: bool = True,
     force: bool = False,
     follow: Callable[[Trial], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] | None = None,
 ) -> Tuning:
     """Search for options of a training: ``jettagger assignment tune`` as a function.
 
@@ -251,8 +250,8 @@ def tune_assignment(
         Whether an existing output may be replaced.
     follow : callable, optional
         Called with each trial after each of its epochs, and when it has ended.
-    clock : callable
-        Seconds.
+    clock : callable, optional
+        Seconds; default: `time.monotonic`.
 
     Returns
     -------
