@@ -14,6 +14,7 @@ from jettagger.bundles.checksums import CHECKSUMS
 from jettagger.bundles.folder import is_bundle
 from jettagger.bundles.places import ENVIRONMENT, PACKAGE, user_folder
 from jettagger.bundles.registry import available
+from jettagger.display import Brief
 from jettagger.errors import LONGEST_NAME, BundleError, OutputError, UnknownName, visible
 from jettagger.files.parts import forget, part_prefix, remember, remove_stale
 
@@ -21,7 +22,7 @@ __all__ = ["AddedModel", "added_model", "remove"]
 
 
 @dataclass(frozen=True)
-class AddedModel:
+class AddedModel(Brief):
     """A model in the user's folder.
 
     Parameters
