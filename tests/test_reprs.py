@@ -67,7 +67,7 @@ def no_instance(cls: type) -> str:
         return "an interface"
     if issubclass(cls, (dict, list)):
         return "a dictionary or a list of Python"
-    if any(base.__module__.partition(".")[0] in ("torch", "uproot", "matplotlib") for base in cls.__mro__):
+    if any(base.__module__.partition(".")[0] in ("torch", "uproot", "coffea", "matplotlib") for base in cls.__mro__):
         return "a class of another package, in its form"
     return ""
 
