@@ -492,7 +492,7 @@ def test_sums_of_weights_from_the_files(tmp_path: Path) -> None:
         (
             "HbbvsQCD: HbbvsQCD",
             "HbbvsQCD: HbbvsQDC",
-            r"line 16: unknown discriminant: 'HbbvsQDC' \(nearest: HbbvsQCD",
+            r"line 16: unknown discriminant in the presets: 'HbbvsQDC' \(nearest: HbbvsQCD",
         ),
         (
             "abs(deta) < 2",

@@ -28,14 +28,12 @@ def nested_models(model: type[BaseModel]) -> list[tuple[list[str], type[BaseMode
 
     Examples
     --------
+    >>> from pydantic import create_model
     >>> from jettagger.config.models import FileModel, Names
-    >>> class Sample(FileModel):
-    ...     files: Names
-    >>> class Job(FileModel):
-    ...     samples: dict[str, Sample]
-    ...     data: Sample | None = None
-    >>> nested_models(Job)
-    [(['samples.NAME', 'data'], <class '...Sample'>)]
+    >>> Sample = create_model("Sample", __base__=FileModel, files=(Names, ...))
+    >>> samples, data = (dict[str, Sample], ...), (Sample | None, None)
+    >>> nested_models(create_model("Job", __base__=FileModel, samples=samples, data=data))
+    [(['data', 'samples.NAME'], <class '...Sample'>)]
     """
     places: dict[type[BaseModel], list[str]] = {}
     waiting: list[tuple[str, Any]] = [("", model)]
@@ -48,14 +46,23 @@ def nested_models(model: type[BaseModel]) -> list[tuple[list[str], type[BaseMode
                 if len(inside) == 1:
                     front = f"{place}." if place else ""
                     waiting += [(f"{front}{name}", field.annotation) for name, field in fields_of(option).items()]
-                    extra = get_type_hints(option).get("__pydantic_extra__")
-                    waiting += [] if extra is None else [(f"{front}NAME", get_args(extra)[1])]
+                    waiting += [(f"{front}NAME", kind) for kind in _of_free_keys(option)]
             elif get_origin(option) is dict:
                 waiting.append((f"{place}.NAME", get_args(option)[1]))
             elif get_origin(option) in (list, tuple):
                 waiting += [(f"{place}[]", item) for item in get_args(option)[:1]]
     del places[model]
     return [(list(dict.fromkeys(found)), part) for part, found in places.items()]
+
+
+def _of_free_keys(model: type[BaseModel]) -> list[Any]:
+    """The type of what stands under keys that the user chooses."""
+    name = "__pydantic_extra__"
+    declared = [
+        each for each in model.__mro__ if each is not BaseModel and name in vars(each).get("__annotations__", {})
+    ]
+    # types of fields may be unknown here: classes within functions
+    return [get_args(get_type_hints(each)[name])[1] for each in declared[:1]]
 
 
 def version_of(model: type[BaseModel]) -> tuple[str, str] | None:
