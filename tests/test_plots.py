@@ -359,6 +359,16 @@ def test_the_label_of_an_experiment(data, tmp_path):
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
+@pytest.mark.parametrize("experiment", ["CMS", "My experiment", "A very long experiment"])
+def test_the_label_of_an_experiment_has_room(experiment):
+    figure = plots.shapes({"X": PEAK}, label=plots.PlotLabel(experiment, "Preliminary", "13.6", 59.8))
+    drawn(figure)
+    texts = [text for text in figure.axes[0].texts if text.get_text().strip("\N{NO-BREAK SPACE}")]
+    assert len(texts) >= 3
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+
+
 def test_nothing_is_no_plot():
     with pytest.raises(InvalidValues, match=r"^no ROC curve to draw"):
         plots.roc_curves({})

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -307,15 +308,32 @@ class PlotLabel(Brief):
             Whether luminosity and energy are drawn, too; narrow axes have no place for them.
         """
         mplhep = require("mplhep", "plot", "plotting")
-        mplhep.label.exp_label(
-            exp=f"{self.experiment}\N{NO-BREAK SPACE}" if self.experiment else "",
-            text=self.text,
-            data=data,
-            rlabel=self.right if right else "",
-            loc=0,
-            fontsize=18,
-            ax=axes,
-        )
+        before = list(axes.texts)
+        for size in _LABEL_SIZES:
+            mplhep.label.exp_label(
+                exp=f"{self.experiment}\N{NO-BREAK SPACE}" if self.experiment else "",
+                text=self.text,
+                data=data,
+                rlabel=self.right if right else "",
+                loc=0,
+                fontsize=size,
+                ax=axes,
+            )
+            texts = [text for text in axes.texts if text not in before]
+            if size == _LABEL_SIZES[-1] or not _overlapping(texts):
+                return
+            for text in texts:  # e.g. a long name of an experiment
+                text.remove()
+
+
+#: sizes in points of the label of an experiment, of which the first is taken that has room
+_LABEL_SIZES = (18, 16, 14, 12, 10)
+
+
+def _overlapping(texts: Sequence[Any]) -> bool:
+    """Whether a text begins before the one at its left has ended."""
+    boxes = sorted((text.get_window_extent() for text in texts if text.get_text().strip()), key=lambda box: box.x0)
+    return any(right.x0 < left.x1 for left, right in pairwise(boxes))
 
 
 def titled(axes: Any, title: str, label: PlotLabel | None, *, data: bool = False) -> None:
