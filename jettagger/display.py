@@ -346,6 +346,19 @@ class ObjectSummary(Brief):
         object.__setattr__(self, "facts", facts)
         object.__setattr__(self, "grids", tuple(grid for grid in self.grids if grid.rows))
 
+    def __str__(self) -> str:
+        """All of it as plain text."""
+
+        def row(cells: Iterable[str]) -> list[str]:
+            return [" ".join(shortened(cell).split()) for cell in cells]
+
+        lines = row([self.title])
+        lines += aligned([row(fact) for fact in self.facts]) if self.facts else []
+        for grid in self.grids:
+            lines += ["", *row([grid.title]), *aligned([row(cells) for cells in (grid.header, *grid.shown())])]
+            lines += [grid.left_out] if grid.left_out else []
+        return "\n".join(lines)
+
     def to_html(self) -> str:
         """Well-formed HTML for notebooks.
 

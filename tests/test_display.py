@@ -292,3 +292,12 @@ def test_report_of_a_job_is_shown() -> None:
     events = make_events(4, seed=1)
     report = jt.load_tagger("tinyParT", threads=1).run(events).report
     assert cells(report, "Counts")[2][:2] == ["jets", str(report.jets)]
+
+
+def test_a_summary_as_text():
+    summary = ObjectSummary(
+        "Model x", [("outputs", "3"), ("of", "b\nc")], [Grid("inputs", ["name", "n"], [["pf", "9"]], 1)]
+    )
+    assert str(summary).splitlines() == ["Model x", "outputs  3", "of       b c", "", "inputs", "name  n", "pf    9"]
+    many = Grid("rows", ["n"], [[str(number)] for number in range(MAX_ROWS + 2)])
+    assert str(ObjectSummary("x", grids=[many])).endswith(f"{MAX_ROWS - 1}\n... and 2 more")

@@ -13,7 +13,7 @@ from jettagger.cli import COMMANDS
 TEXT = PAGE.read_text(encoding="utf-8")
 
 #: pages that have no limits of their own
-OTHERS = {"index", "howto", "reference", "project", "errors", "command_line", "limits"}
+OTHERS = {"index", "howto", "reference", "project", "errors", "command_line", "limits", "logging"}
 
 
 def test_the_figures_are_those_that_are_stored() -> None:

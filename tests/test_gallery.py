@@ -37,6 +37,7 @@ CHEAP = {
 #: how-to pages without an example, and why
 OTHERWISE = {
     "frameworks": "needs other frameworks",
+    "logging": "gives lines of text",
     "remote": "needs a server",
     "search_batch": "needs a batch system",
     "search_corrections": "a key of a configuration, files of corrections are not shipped",

@@ -172,7 +172,7 @@ def test_no_secret_is_left(secret: str) -> None:
 @pytest.mark.slow
 def test_workers_of_dask_send_their_logs(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     """The lines of the page, on a cluster with processes of its own."""
-    (text,) = blocks("docs/logging.md", "text")
+    *_, text = blocks("docs/logging.md", "python")
 
     def work() -> int:
         return len(jt.load_tagger("tinyParT").outputs)
@@ -188,7 +188,7 @@ def test_the_page(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(logging, "basicConfig", lambda **keywords: None)  # the root of this process stays as it is
     monkeypatch.setattr(logging.getLogger("jettagger"), "level", logging.NOTSET)
     names: dict[str, Any] = {}
-    for block in blocks("docs/logging.md", "python"):
+    for block in blocks("docs/logging.md", "python")[:-1]:
         exec(compile(block, "docs/logging.md", "exec"), names)
     shown = [f"{item.levelname} {item.name}: {item.getMessage()}" for item in caplog.records]
     assert shown[0].startswith("INFO jettagger.bundles.registry: model tinyParT loaded from ")

@@ -14,6 +14,7 @@ from searches import PLAIN, columns, make_world, write
 
 from jettagger.cli import main
 from jettagger.cli import search as search_command
+from jettagger.cli.console import Console
 from jettagger.errors import ConfigError, InputFileError, MismatchError
 from jettagger.histograms import load
 from jettagger.provenance import read_provenance
@@ -185,6 +186,6 @@ def test_failures_are_counted_by_site() -> None:
 
 def test_the_table_of_sites_on_the_page_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     missing = {f"root://eos.example.org//{number}.root": "no answer" for number in range(37)}
-    search_command._failures({**missing, "local.root": "no such file"})
+    search_command._failures(Console(), {**missing, "local.root": "no such file"})
     (block,) = blocks("docs/search_batch.md", "text", "by site")
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == block.splitlines()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jettagger.errors import require
+
 if TYPE_CHECKING:
     from jettagger.explain.attribution import AttributionWarning, attribute
     from jettagger.explain.baselines import (
@@ -63,6 +65,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        if name == "TorchGraph":  # the rest is there without torch
+            require("torch", "train", "an ONNX file with derivatives")
         return getattr(importlib.import_module(f"jettagger.explain.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'jettagger.explain' has no attribute {name!r}")
 
