@@ -74,8 +74,6 @@ def save(
     WrongType
         If the record holds what JSON cannot.
     """
-    import uhi.io.json
-
     content = {
         "format": _FORMAT,
         "version": VERSION,
@@ -85,7 +83,7 @@ def save(
     }
     try:
         with complete_or_absent(path) as part, _open(part, "wb") as file:
-            head = json.dumps(content, default=uhi.io.json.default)
+            head = json.dumps(content, default=_as_json)
             file.write(f'{head[:-1]}, "histograms": {{'.encode())
             for number, (name, histogram) in enumerate(histograms.items()):
                 file.write(f"{', ' if number else ''}{json.dumps(name)}: ".encode())
@@ -96,17 +94,21 @@ def save(
         raise WrongType(f"save(): {error}; expected histograms, and a record of text, numbers and lists") from error
 
 
-def _pieces(histogram: Histogram) -> Iterator[str]:
-    """JSON of a histogram in pieces: Python's numbers take several times the memory of the cells."""
+def _as_json(item: Any) -> Any:
     import uhi.io.json
 
+    return item.item() if isinstance(item, np.generic) else uhi.io.json.default(item)  # which uhi 1.2 refuses
+
+
+def _pieces(histogram: Histogram) -> Iterator[str]:
+    """JSON of a histogram in pieces: Python's numbers take several times the memory of the cells."""
     arrays: list[Array] = []
 
     def default(item: Any) -> Any:
         if isinstance(item, np.ndarray):
             arrays.append(item)
             return _MARK.format(len(arrays) - 1)
-        return uhi.io.json.default(item)
+        return _as_json(item)
 
     texts = _MARKED.split(json.dumps(histogram, default=default))
     if texts[1::2] != [str(number) for number in range(len(arrays))]:
