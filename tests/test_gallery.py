@@ -45,11 +45,20 @@ OTHERWISE = {
     "simulation": "needs the generator; the shipped files are made so",
 }
 
-# coffea's note on collections that a file lacks, jsonschema's own deprecation that pyhf 0.7 raises
+# what the pages would show is an error, e.g. coffea's note on collections that a file lacks; jsonschema's own
+# deprecation that pyhf 0.7 raises is not shown
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:Missing cross-reference index:RuntimeWarning"),
+    pytest.mark.filterwarnings("error:Missing cross-reference index:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _crossrefs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an example sets for all that follows ends with the test."""
+    from coffea.nanoevents import PFNanoAODSchema
+
+    monkeypatch.setattr(PFNanoAODSchema, "warn_missing_crossrefs", True)
 
 
 def figures(script: Path) -> list[Any]:

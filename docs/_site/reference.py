@@ -11,7 +11,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import GenericAlias
 from typing import Any
 
@@ -130,7 +130,7 @@ def _entry(module: str, name: str) -> str:
     options = []
     if directive in ("autoclass", "autoexception"):
         options = [":members:", ":special-members: __call__, __getitem__", ":exclude-members: model_config"]
-    elif directive == "autodata" and len(repr(value)) > LONGEST_VALUE:
+    elif directive == "autodata" and (isinstance(value, PurePath) or len(repr(value)) > LONGEST_VALUE):
         options = [":no-value:"]
     return "\n".join([f".. {directive}:: {name}", *(f"   {option}" for option in options), ""])
 

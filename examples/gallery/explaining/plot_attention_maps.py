@@ -13,6 +13,8 @@ from jettagger.explain.attention import attention_nodes, attention_weights
 from jettagger.explain.jets import jet_inputs
 from jettagger.testing import example_path
 
+PFNanoAODSchema.warn_missing_crossrefs = False  # these files have fewer collections than those of CMS
+
 tagger = jt.load_tagger("inclParTToyV1", threads=1)
 print("\n".join(attention_nodes(tagger.bundle)))
 factory = NanoEventsFactory.from_root(

@@ -15,6 +15,8 @@ from jettagger.explain import attribute
 from jettagger.images import ImageSettings
 from jettagger.testing import example_path
 
+PFNanoAODSchema.warn_missing_crossrefs = False  # these files have fewer collections than those of CMS
+
 settings = ImageSettings(size=16, range=0.8, channels=["all"])
 tagger = jt.load_tagger("inclParTToyV1", threads=1)
 

@@ -15,6 +15,8 @@ from jettagger.explain.jets import jet_inputs
 from jettagger.explain.methods import cumulative, occlude_constituents
 from jettagger.testing import example_path
 
+PFNanoAODSchema.warn_missing_crossrefs = False  # these files have fewer collections than those of CMS
+
 tagger = jt.load_tagger("inclParTToyV1", threads=1)
 scorer = Scorer(tagger, "log HbbvsQCD")
 factory = NanoEventsFactory.from_root(

@@ -14,6 +14,8 @@ from hist import Hist
 import jettagger as jt
 from jettagger.testing import example_path
 
+PFNanoAODSchema.warn_missing_crossrefs = False  # these files have fewer collections than those of CMS
+
 
 class SoftDropMass(processor.ProcessorABC):
     """Soft-drop mass of jets that pass a cut on a discriminant, weighted as generated."""

@@ -12,6 +12,8 @@ import jettagger as jt
 from jettagger.heads import Rescorer
 from jettagger.testing import example_path
 
+PFNanoAODSchema.warn_missing_crossrefs = False  # these files have fewer collections than those of CMS
+
 factory = NanoEventsFactory.from_root(
     {str(example_path("XHH-1000.root")): "Events"}, schemaclass=PFNanoAODSchema, mode="eager"
 )
