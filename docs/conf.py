@@ -146,12 +146,11 @@ html_title = f"jettagger {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
-# pages at the top have nothing beside them
-html_sidebars = {name: [] for name in ("index", "start", "concepts", "validation")}
 html_show_sourcelink = False
 # pages that are a section of their own have no navigation within it
-html_sidebars = {page: [] for page in ("index", "start", "concepts", "validation")}
+html_sidebars = {page: [] for page in ("index", "start", "concepts", "validation", "limits")}
 html_math_renderer = "mathml"
+nb_ipywidgets_js: dict[str, object] = {}  # no widgets, which would be loaded from elsewhere
 html_theme_options = {
     "icon_links": [{"name": "Source", "url": ADDRESS, "icon": "fa-brands fa-github"}],
     "navigation_with_keys": False,

@@ -228,9 +228,9 @@ def test_jets_are_drawn_with_the_scores_of_their_model(
     drawn: list[Any] = []
     real = drawing.draw_jets
 
-    def remembered(jets: Any, scores: Any) -> Any:
+    def remembered(jets: Any, scores: Any, **options: Any) -> Any:
         drawn.append((jets, scores))
-        return real(jets, scores)
+        return real(jets, scores, **options)
 
     monkeypatch.setattr(drawing, "draw_jets", remembered)
     show = ["show", "jet", path, "--number", "2:4", "--force", "-o", str(tmp_path / "jets.png")]

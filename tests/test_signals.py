@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -218,3 +220,23 @@ def test_signals_that_are_ignored_stay_ignored() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+#: a second signal while a pool has semaphores, which Python would warn of
+TWICE = """
+import multiprocessing, signal
+from jettagger.cli.stopping import stop_signals
+signal.signal(signal.SIGINT, signal.default_int_handler)
+semaphores = [multiprocessing.get_context("spawn").Semaphore() for _ in range(3)]
+with stop_signals(last=True):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_a_second_signal_says_one_line() -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "jettagger: interrupted and ended at once, nothing half-written is left\n"

@@ -213,6 +213,7 @@ def _log(level: int, console: Console) -> Iterator[None]:
 def _stopped(stop: Stop, error: BaseException, console: Console) -> int:
     text = f"{stop.word}, nothing half-written is left"
     print(f"jettagger: {text}", file=sys.stderr)  # noqa: T201
+    stop.told = True
     console.finish(stop.status, error_object(error, text) | {"class": "KeyboardInterrupt"})
     return stop.status
 

@@ -31,9 +31,12 @@ class Stop:
     ----------
     number : int
         Number of the first signal; 0 if there was none.
+    told : bool
+        Whether the user has read of it.
     """
 
     number: int = 0
+    told: bool = False
 
     @property
     def status(self) -> int:
@@ -116,5 +119,19 @@ def _end(stop: Stop) -> None:
     for process in multiprocessing.active_children():
         process.kill()
     drop_own()
-    os.write(2, f"jettagger: {stop.word} and ended at once, nothing half-written is left\n".encode())
+    _forget_semaphores()
+    if not stop.told:
+        os.write(2, f"jettagger: {stop.word} and ended at once, nothing half-written is left\n".encode())
     os._exit(stop.status)
+
+
+def _forget_semaphores() -> None:
+    """Remove the semaphores of pools, which Python would warn of; in a thread, as the main one may hold their lock."""
+    from multiprocessing import util
+
+    run = getattr(util, "_run_finalizers", None)  # there is no public name
+    if run is None:
+        return
+    thread = threading.Thread(target=run, args=(0,), daemon=True)
+    thread.start()
+    thread.join(0.5)

@@ -199,13 +199,10 @@ class _Futures(_InOrder, processor.FuturesExecutor):  # type: ignore[misc, unuse
     """Processes chunks in a pool; coffea's own loop prints bars and tracebacks in any case."""
 
     def results(self, items: Sequence[Any], function: Any) -> Iterator[tuple[Any, Any]]:
+        # what waits behind an error ends with the pool: loky does not expect cancelled futures when it is killed
         waiting = {self.pool.submit(function, item): item for item in items}
-        try:
-            for future in as_completed(list(waiting)):
-                yield waiting.pop(future), future.result()
-        finally:  # behind an error
-            for future in waiting:
-                future.cancel()
+        for future in as_completed(list(waiting)):
+            yield waiting.pop(future), future.result()
 
 
 @dataclass
