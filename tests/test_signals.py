@@ -125,7 +125,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[li
         if command not in made:
             folder = tmp_path_factory.mktemp(command.replace(" ", "_"))
             made[command] = [str(item) for item in LINES[command](folder)], folder
-        for path in [path for path in made[command][1].iterdir() if KEPT.search(path.name)]:
+        for path in [path for path in made[command][1].rglob("*") if KEPT.search(path.name)]:  # of a test before
             shutil.rmtree(path)
         return made[command]
 
