@@ -346,7 +346,7 @@ def page(text: str, results: Mapping[str, Any]) -> str:
     def filled(match: re.Match[str]) -> str:
         section = match[1]
         found = results.get("network" if section == "cost" else section)
-        made = "Not measured since it was written." if section == "gpu" else "Not measured yet."
+        made = "Not measured with this program yet." if section == "gpu" else "Not measured yet."
         made = made if found is None else show(section, found)
         return f"<!-- measured: {section} -->\n{made}\n<!-- end -->"
 

@@ -128,7 +128,7 @@ CASES = [
     Case(
         "Unknown discriminant",
         'import jettagger as jt\n\njt.discriminant("HbbvsQDC")',
-        "`jettagger discriminants` lists the presets; others are defined with "
+        "`jettagger discriminants list` shows the presets; others are defined with "
         "[expressions of scores](discriminants.md).",
         named=True,
     ),

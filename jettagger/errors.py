@@ -211,7 +211,7 @@ class UnknownName(JettaggerError, KeyError):
     where : str
         Where the name was looked up, e.g. ``"bundle 'tinyParT'"``.
     listing : str
-        A command that lists the names that exist, for the message if they are many.
+        A command that shows the names that exist, for the message if they are many.
 
     Attributes
     ----------
@@ -230,11 +230,11 @@ class UnknownName(JettaggerError, KeyError):
         if len(known) <= _SHOWN:
             text += f". Known: {', '.join(known) or 'none'}"
         elif listing:
-            text += f". Expected one of the {len(known)} that {listing} lists"
+            text += f". Expected one of the {len(known)} that {listing} shows"
         super().__init__(text)
         self.kind, self.names, self.where = kind, names, where
         self.got = ", ".join(names)
-        self.expected = f"one of the {len(known)} that {listing} lists" if listing else None
+        self.expected = f"one of the {len(known)} that {listing} shows" if listing else None
         self.expected = f"one of {', '.join(known)}" if known and len(known) <= _SHOWN else self.expected
         self.known = known if len(known) <= _SHOWN else []
         self.nearest = list(dict.fromkeys(close for item in names for close in nearest(item, known)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -12,18 +13,30 @@ from pathlib import Path
 import pytest
 
 from jettagger.cli import COMMANDS, parser_of
+from jettagger.cli.parser import subparsers
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")),
+    *sorted((ROOT / "examples").glob("*/*.md")),
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
 ]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 #: what ends a name that is a file or an address, not a module
 FILES = ("md", "json", "yaml", "root", "git", "io")
 
 #: options of other programs
 FOREIGN = {"--optimizer"}  # of pyhf
+
+
+def text_of(page: Path) -> str:
+    """A page, or the cells of a notebook."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return text
 
 
 def exists(name: str) -> bool:
@@ -56,32 +69,35 @@ def dotted_names(text: str) -> set[str]:
     return found
 
 
-@cache
-def options_of(verb: str) -> set[str]:
+cached_parser = cache(parser_of)
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
     """The options of a command and of what it is divided into."""
-    top: argparse.ArgumentParser = parser_of(verb)
-    found: set[str] = set()
-    waiting = [top]
-    while waiting:
-        parser = waiting.pop()
-        found |= set(parser._option_string_actions)
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                waiting += action.choices.values()
-    return found
+    inner = subparsers(parser).values()
+    return set(parser._option_string_actions).union(*(options_of(one) for one in inner))
 
 
-def command_lines(text: str) -> list[tuple[str, list[str]]]:
-    """Verb and options of what begins with ``jettagger`` in a span or a line of code."""
+def command_lines(text: str) -> list[list[str]]:
+    """The words of what begins with ``jettagger`` in a span or a line of code, after that."""
     code = re.findall(r"`(jettagger [^`\n]+)`", text)
     for block in re.findall(r"^```(?:sh|console)?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
         code += [line for line in block.replace("\\\n", " ").splitlines() if line.startswith("jettagger ")]
-    lines = []
-    for line in code:
-        words = line.partition("#")[0].split()
-        verb = next((two for two in [" ".join(words[1:3])] if two in COMMANDS), words[1])
-        lines.append((verb, [word.partition("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)]))
-    return lines
+    return [line.partition("#")[0].split()[1:] for line in code]
+
+
+def absent_parts(words: list[str]) -> list[str]:
+    """What does not exist of a command: its verb, its sub-verb or options."""
+    verb = next((two for two in [" ".join(words[:2])] if two in COMMANDS), words[0])
+    if verb not in COMMANDS:
+        return [] if verb in ("COMMAND", "--help", "--version") else [verb]
+    parser, rest = cached_parser(verb), words[len(verb.split()) :]
+    while rest and not rest[0].startswith("-") and subparsers(parser):
+        if rest[0] not in subparsers(parser):
+            return [f"{verb} {rest[0]}"]
+        parser, rest = subparsers(parser)[rest[0]], rest[1:]
+    named = (word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word))
+    return [f"{verb} {option}" for option in named if option not in options_of(parser)]
 
 
 @cache
@@ -98,28 +114,21 @@ def options_of_scripts() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_names_of_the_package_exist(page: Path) -> None:
-    wrong = [name for name in sorted(dotted_names(page.read_text(encoding="utf-8"))) if not exists(name)]
+    wrong = [name for name in sorted(dotted_names(text_of(page))) if not exists(name)]
     assert wrong == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_and_their_options_exist(page: Path) -> None:
-    wrong = []
-    for verb, options in command_lines(page.read_text(encoding="utf-8")):
-        if verb in ("COMMAND", "--help", "--version"):
-            continue
-        known = options_of(verb) if verb in COMMANDS else set()
-        wrong += [f"{verb} {option}" for option in options if option not in known]
-        wrong += [verb] if verb not in COMMANDS else []
-    assert wrong == []
+    assert [part for words in command_lines(text_of(page)) for part in absent_parts(words)] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_options_that_are_named_alone_exist(page: Path) -> None:
-    known = {option for verb in COMMANDS for option in options_of(verb)} | options_of_scripts() | FOREIGN
-    named = set(re.findall(r"`(--[a-z][a-z-]*)", page.read_text(encoding="utf-8")))
+    known = {option for verb in COMMANDS for option in options_of(cached_parser(verb))} | options_of_scripts() | FOREIGN
+    named = set(re.findall(r"`(--[a-z][a-z-]*)", text_of(page)))
     assert sorted(named - known) == []
 
 
@@ -132,8 +141,12 @@ def test_what_does_not_exist_is_found() -> None:
         "`jettagger.jetclass` and jt.load_taggr, `jettagger tag x --wher y`\n```sh\njettagger limt OUT/ # --no\n```\n"
     )
     assert dotted_names(text) == {"jettagger.jetclass", "jettagger.load_taggr"}
-    assert command_lines(text) == [("tag", ["--wher"]), ("limt", [])]
-    assert "--where" in options_of("tag")
-    assert "--model" in options_of("discriminants")
-    assert sum(len(command_lines(page.read_text(encoding="utf-8"))) for page in PAGES) > 40
-    assert sum(len(dotted_names(page.read_text(encoding="utf-8"))) for page in PAGES) > 40
+    assert command_lines(text) == [["tag", "x", "--wher", "y"], ["limt", "OUT/"]]
+    assert [absent_parts(words) for words in command_lines(text)] == [["tag --wher"], ["limt"]]
+    assert absent_parts(["assignment", "make-inputs"]) == ["assignment make-inputs"]
+    assert absent_parts(["models", "show", "x", "--jets=AK4"]) == ["models --jets"]
+    assert absent_parts(["search", "merge", "a", "-o", "b"]) == absent_parts(["discriminants"]) == []
+    assert "--where" in options_of(cached_parser("tag"))
+    assert "--model" in options_of(cached_parser("discriminants"))
+    assert sum(len(command_lines(text_of(page))) for page in PAGES) > 40
+    assert sum(len(dotted_names(text_of(page))) for page in PAGES) > 40

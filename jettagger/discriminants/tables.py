@@ -302,7 +302,7 @@ def preset(name: str) -> Preset:
         If there is none of that name.
     """
     if name not in presets():
-        raise UnknownName("discriminant", name, presets(), "the presets", "jettagger discriminants")
+        raise UnknownName("discriminant", name, presets(), "the presets", "jettagger discriminants list")
     return presets()[name]
 
 
