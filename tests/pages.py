@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +41,18 @@ class Block:
 
 
 def pages() -> list[str]:
-    """Paths of all pages: the top, ``docs/`` without what the site generates, examples, model cards."""
-    patterns = ("*.md", "docs/*.md", "examples/**/*.md", "jettagger/models/*/*.md")
+    """Paths of all pages: the top, ``docs/`` without what the site generates, notebooks, examples, model cards."""
+    patterns = ("*.md", "docs/*.md", "docs/notebooks/*.ipynb", "examples/**/*.md", "jettagger/models/*/*.md")
     return sorted({path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)})
 
 
 def read(page: str) -> str:
-    """The text of a page, by its path in the repository."""
-    return (ROOT / page).read_text(encoding="utf-8")
+    """The text of a page, by its path in the repository; of a notebook that of its Markdown cells."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if not page.endswith(".ipynb"):
+        return text
+    cells = json.loads(text)["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
 
 
 def blocks(page: str, language: str = "", holding: str = "") -> list[str]:
