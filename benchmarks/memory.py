@@ -21,12 +21,13 @@ from benchmarks.report import keep, show
 
 #: what all programs below begin with
 COMMON = """
-import os, resource, sys, warnings
+import os, sys, warnings
 warnings.simplefilter("ignore")
 import awkward as ak, numpy, onnxruntime, pyarrow.parquet, uproot
 import jettagger as jt, jettagger.skims.skim
 model, path, folder, *more = sys.argv[1:]
-peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# not ru_maxrss, which counts the parent before the start of this program, too
+peak = lambda: 1024 * int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
 now = lambda: int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 base = peak()
 """

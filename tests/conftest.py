@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agreement import Agreement, RecordAgreement
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from jettagger.bundles.bundle import Bundle
@@ -27,8 +27,8 @@ atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
 #: numbers of the folders of users
 USERS = itertools.count()
 
-# how long an example may take depends on the machine
-settings.register_profile("jettagger", deadline=None)
+# how long an example, or to draw one, takes depends on the machine
+settings.register_profile("jettagger", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jettagger")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

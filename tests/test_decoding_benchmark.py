@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, ".")
 from benchmarks import decoding
 from jettagger.assignment import METHODS, decode
 

@@ -188,7 +188,7 @@ def test_derivatives_are_differences(number: int) -> None:
     graph = TorchGraph(case.model(), "float64")
     rng = np.random.default_rng(number)
     feeds = {name: np.asarray(item) for name, item in case.feeds.items()}
-    free = {name for name, item in feeds.items() if item.dtype == np.float32}
+    free = [name for name, item in feeds.items() if item.dtype == np.float32]  # in the order of the random directions
     given = {
         name: torch.tensor(item.astype("f8"), requires_grad=True) if name in free else torch.as_tensor(item)
         for name, item in feeds.items()

@@ -105,7 +105,7 @@ def test_files_of_other_threads_are_theirs(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "umask", slow)
     others = tmp_path / "others"
     others.mkdir()
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
     modes = set()
 
     def create() -> None:
@@ -115,11 +115,13 @@ def test_files_of_other_threads_are_theirs(tmp_path: Path, monkeypatch: pytest.M
             place = others / str(number)
             place.touch()
             modes.add(place.stat().st_mode & 0o777)
+            begun.set()
 
     before = set_umask(0o027)
     thread = threading.Thread(target=create)
     thread.start()
     try:
+        assert begun.wait(60)
         for number in range(20):
             write(tmp_path / f"out{number}", kind)
     finally:

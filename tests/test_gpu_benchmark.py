@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 from gpu import Gpu
 
@@ -72,7 +73,10 @@ def test_there_is_an_end(gpu: Gpu, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("dry", [False, True])
-def test_without_a_gpu_it_says_what_is_missing(dry: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_it_says_what_is_missing(
+    dry: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert benchmark.main(["--dry-run"] if dry else []) == (0 if dry else 1)
     said = capsys.readouterr().out
     assert "missing: execution provider 'cuda' is not available" in said

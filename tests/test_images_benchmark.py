@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, ".")
 from benchmarks import images
 from jettagger.testing import write_pfnano
 

@@ -21,8 +21,6 @@ from jettagger.jec.prediction import load_calibration, predict_files
 
 QUANTILES = (0.16, 0.5, 0.84)
 
-CMS = Path("../shared/data/cms/pfnano.root")
-
 
 @pytest.fixture(scope="module")
 def events() -> Any:
@@ -61,13 +59,12 @@ def test_events_and_shards_give_the_same_numbers(model: tuple[Any, Path], events
     assert predicted.factors == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.data
 @pytest.mark.slow
-def test_a_file_of_cms(model: tuple[Any, Path]) -> None:
-    if not CMS.is_file():
-        pytest.skip("needs the files of CMS")
+def test_a_file_of_cms(model: tuple[Any, Path], shared: Path) -> None:
     kind, folder = model
     tagger, maker = jt.load_tagger(folder), ShardMaker(kind=kind)
-    with jt.EventFile(CMS) as file:
+    with jt.EventFile(shared / "cms/pfnano.root") as file:
         columns = sorted({*tagger.check(file).columns, *maker.plan(file).columns})
         events = file.read(columns)
     raw, mask = matched(events, kind)

@@ -12,8 +12,6 @@ from jettagger.errors import UnknownName
 from jettagger.features import FEATURES
 from jettagger.jec.variables import ABSENT, BLOCKS, BRANCHES, declaration, input_branches
 
-EXAMPLE = Path("../shared/data/mljec/columns.json")
-
 OBJECTS = {"global": "jet", "ch": "cpf", "ne": "npf", "sv": "sv"}
 
 
@@ -23,10 +21,9 @@ def test_each_branch_stands_for_a_feature_of_its_object() -> None:
     assert set(ABSENT) < BRANCHES.keys()
 
 
-def test_the_features_of_the_original_have_branches() -> None:
-    if not EXAMPLE.is_file():
-        pytest.skip("needs the reference files of ml-jec")
-    content = json.loads(EXAMPLE.read_text())
+@pytest.mark.data
+def test_the_features_of_the_original_have_branches(shared: Path) -> None:
+    content = json.loads((shared / "mljec/columns.json").read_text())
     features = {block: [*own["numerical"], *own["categorical"]] for block, own in content["features"].items()}
     branches = input_branches(features)
     assert list(branches) == list(BLOCKS)

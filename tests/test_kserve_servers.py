@@ -53,7 +53,8 @@ class Behaviour:
         self.lock = threading.Lock()
         self.factor = 1.0  # of another network's outputs
         self.version = "1"
-        self.rest = 0.0  # seconds
+        self.meet = False  # the first request waits until there is another one
+        self.met = threading.Event()
 
     def next(self) -> str:
         with self.lock:
@@ -65,8 +66,11 @@ class Behaviour:
         with self.lock:
             self.together += 1
             self.most_together = max(self.most_together, self.together)
+            if self.together > 1:
+                self.met.set()
         try:
-            time.sleep(self.rest)
+            if self.meet:
+                self.met.wait(30)
             factor = np.float32(self.factor)
             return {name: factor * array for name, array in open_onnx(GRAPH, 1).run(inputs).items()}
         finally:
@@ -105,8 +109,8 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
         if fault == "refused":
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "unexpected shape for input 'pf_mask'")
-        if fault == "slow":
-            time.sleep(1.5)
+        while fault == "slow" and context.is_active():  # until nobody waits any more
+            time.sleep(0.02)
         inputs = {
             tensor.name: np.frombuffer(raw, np.float32).reshape(list(tensor.shape))
             for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
@@ -230,7 +234,7 @@ def test_over_http_as_json(http_url: str, behaviour: Behaviour) -> None:
 def test_requests_that_were_lost_are_sent_again(
     fixture: str, faults: list[str], behaviour: Behaviour, request: pytest.FixtureRequest
 ) -> None:
-    session = opened(request.getfixturevalue(fixture), timeout=0.5 if "slow" in faults else 10.0)
+    session = opened(request.getfixturevalue(fixture), timeout=3.0 if "slow" in faults else 60.0)
     behaviour.faults = list(faults)
     assert same(session.run(INPUTS))
     assert session.traffic.resent == len(faults)
@@ -280,7 +284,14 @@ def test_a_server_that_is_started_anew(behaviour: Behaviour) -> None:
     assert same(session.run(INPUTS))
     server.stop(None).wait()
     restarted: list[Any] = []  # a server ends with the last reference to it
-    later = threading.Timer(0.7, lambda: restarted.append(start(port)))
+
+    def restart() -> None:
+        end = time.monotonic() + 120
+        while not session.traffic.resent and time.monotonic() < end:
+            time.sleep(0.02)
+        restarted.append(start(port))
+
+    later = threading.Thread(target=restart, daemon=True)
     later.start()
     assert same(session.run(INPUTS))
     assert session.traffic.resent > 0
@@ -354,7 +365,8 @@ def test_requests_are_few_and_no_larger_than_asked_for(grpc_url: str, behaviour:
 
 def test_batches_are_on_their_way_together(grpc_url: str, here: Any, behaviour: Behaviour) -> None:
     tagger = jt.load_tagger("tinyParT", remote=Remote.at(grpc_url, in_flight=3), batch_size=4)
-    behaviour.rest = 0.05
+    assert tagger.session  # proven, one request after the other
+    behaviour.meet = True
     assert equal(tagger.attach(EVENTS).FatJet, here)
     assert 1 < behaviour.most_together <= 3
 

@@ -153,7 +153,7 @@ def test_dask_workers_of_a_checkout_find_the_processors(tmp_path: Path) -> None:
         "            print(client.submit(place).result())\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(repository)}
-    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=120)
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=600)
     assert run.returncode == 0, run.stderr
     assert Path(run.stdout.split()[-1]) == repository / "processors" / "__init__.py"
 
