@@ -32,6 +32,7 @@ from jettagger.config.models import (
 )
 from jettagger.config.yamlfile import read_yaml
 from jettagger.errors import BundleError, ConfigError
+from jettagger.images.settings import PRESETS
 from jettagger.search import read_config
 from jettagger.search.schema import RENAMED
 
@@ -261,6 +262,10 @@ def test_schemas_know_shorthands() -> None:
     content = yaml.safe_load(SEARCH) | {"weights": {"pileup": "puWeight"}, "discriminants": {"mine": "probHbb"}}
     assert list(validator.iter_errors(content)) == []
     assert list(validator.iter_errors(content | {"weights": {"pileup": 3}})) != []
+    validator = jsonschema.Draft202012Validator(schema_of(model_of("image"), "image"))
+    channels = [*PRESETS, {"name": "displaced", "quantity": "mean of abs(d0val)"}]
+    assert list(validator.iter_errors({"version": 1, "image": {"channels": channels}})) == []
+    assert list(validator.iter_errors({"version": 1, "image": {"channels": ["neutrals"]}})) != []
 
 
 # ------------------------------------------------------------------------------------------------ documents
@@ -283,6 +288,19 @@ def test_tables_of_keys_in_the_documents_are_those_of_the_models() -> None:
     assert filled("<!-- keys: search jets -->\nold\n<!-- end of keys -->").count("\n") == 9
     with pytest.raises(ValueError, match="no keys at 'search plots one'"):
         filled("<!-- keys: search plots one -->\n<!-- end of keys -->")
+
+
+def test_tables_have_values_as_files_do() -> None:
+    """No object of Python is a default."""
+    defaults = [
+        row.rpartition(" | ")[2].removesuffix(" |")
+        for page in DOCS.glob("*.md")
+        for table in re.findall(r"<!-- keys: .*?<!-- end of keys -->", page.read_text(encoding="utf-8"), re.DOTALL)
+        for row in table.splitlines()
+        if row.startswith("| `")
+    ]
+    assert len(defaults) > 300
+    assert [text for text in defaults if re.search(r"\w\(|\bNone\b|\bTrue\b|\bFalse\b|<", text)] == []
 
 
 def test_every_model_of_a_file_has_its_table() -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from jettagger.config.models import Between, Expected, FileModel, shown
+from jettagger.config.models import Between, Expected, FileModel, Shown, shown
 from jettagger.errors import ConfigError, hint
 from jettagger.expressions import Expression, parse
 from jettagger.types import Floats
@@ -42,6 +42,7 @@ PRESETS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+ChannelName = Literal["all", "charged", "neutral", "photons", "electrons", "muons"]
 _CENTRES = ("axis", "leading", "centroid")
 _ROTATIONS = ("none", "principal", "second")
 _FLIPS = ("none", "eta", "phi", "both")
@@ -182,7 +183,10 @@ class ImageSettings(FileModel):
         "with the constituents in it, or particles of the `generator`",
     )
     cells: CellGrid | None = Field(default=None, description="cells for the granularity `cells`")
-    channels: list[Annotated[ImageChannel, BeforeValidator(_preset)]] = Field(
+    channels: Annotated[
+        list[Annotated[ImageChannel, BeforeValidator(_preset, json_schema_input_type=ChannelName | ImageChannel)]],
+        Shown("`[all]`"),
+    ] = Field(
         default_factory=lambda: [ImageChannel(name="all")],
         min_length=1,
         description=f"channels: {', '.join(PRESETS)}, or mappings with `name`, `selection` and `quantity`",
