@@ -20,7 +20,7 @@ from jettagger.histograms import load
 from jettagger.provenance import read_provenance
 from jettagger.search import read_config
 from jettagger.search.failures import sites_of
-from jettagger.search.parts import MARKER, merged_chunks, part_of, read_parts, split_config
+from jettagger.search.parts import MARKER, merged_chunks, part_of, read_parts, split_config, write_part
 
 COMMAND = ["--no-plots"]
 
@@ -162,6 +162,30 @@ def test_what_a_part_left_out_is_left_out_of_the_whole(tmp_path: Path, capsys: p
     assert f"missing: {broken}, events 0 to 8: was not read by its part: " in said
     one, other = (load(tmp_path / name / "histograms.json")[0] for name in ("again", "whole"))
     assert one == other
+
+
+def test_parts_of_relative_paths_are_merged_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on the page: in the folder of the configuration, and through a link; merged in another folder."""
+    place = make_world(tmp_path / "world", config=PLAIN, binary=False)
+    broken = place.parent / "tt2.root"
+    broken.write_bytes(broken.read_bytes()[:200])
+    (tmp_path / "link").symlink_to(place.parent)
+    monkeypatch.chdir(place.parent)
+    Path("parts").mkdir()
+    for number, config in enumerate(("search.yaml", str(tmp_path / "link" / "search.yaml")), 1):
+        command = ["search", config, "-o", f"parts/{number}/", "--part", f"{number}/2", "--skip-broken"]
+        assert main(command) == 0
+    assert main(["search", "search.yaml", "-o", "whole", "--skip-broken", *COMMAND]) == 0
+    relative: Any = read_config("search.yaml")
+    with pytest.raises(ConfigError, match=r"absolute paths of its files, but the folder of search\.yaml is '\.'"):
+        write_part("part", relative, relative, relative, None, part=(1, 1), text="", missing={})
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(["search", "merge", "world/parts/1/", "world/parts/2/", "-o", "out", *COMMAND]) == 0
+    assert f"missing: {broken.resolve()}: " in capsys.readouterr().err
+    assert load("out/histograms.json")[0] == load(place.parent / "whole" / "histograms.json")[0]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", "1/3/5"])

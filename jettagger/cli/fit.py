@@ -217,8 +217,8 @@ def _text(fits: list[SearchFit], limits: list[Limit], failed: dict[str, str], re
     lines = []
     for item in fits:
         lines.append(f"{item.signal} ({item.mass:g} GeV): strength {item.strength:.4g} ± {item.uncertainty:.2g}")
-        observed = "nothing is observed" if item.significance is None else f"observed {item.significance:.2f}"
-        lines.append(f"  significance: expected {item.expected_significance:.2f}, {observed} standard deviations")
+        observed = "" if item.significance is None else f", observed {item.significance:.2f}"
+        lines.append(f"  significance: expected {item.expected_significance:.2f}{observed} standard deviations")
         if item.goodness is not None:
             good = item.goodness
             toys = (

@@ -113,8 +113,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from jettagger.search.parts import MARKER, part_of, split_config, write_part
     from jettagger.search.run import check_executor, run_chunks, run_search
 
-    whole = config = read_config(args.config).with_options(**given_options(args))
     part = None if args.part is None else part_of(args.part)
+    # a part is merged elsewhere, where relative paths would be other files
+    folder = "" if part is None else Path(args.config).parent.resolve()
+    whole = config = read_config(args.config, folder=folder).with_options(**given_options(args))
     if part is not None:
         config = split_config(whole, *part, skip_broken=args.skip_broken)
     batch = batch_options(args, config.document.data.get("batch") or {}, f"{args.output.rstrip('/')}.logs")

@@ -9,8 +9,9 @@ the bit: chunks are added in the same order. Parts that are missing, given twice
 name them. Files are opened here, too, but no event is read. The parts are left as they are.
 
 examples:
-  jettagger search merge parts/*/ -o OUT/
+  mkdir parts
   for i in $(seq 20); do jettagger search search.yaml -o parts/$i/ --part $i/20; done
+  jettagger search merge parts/*/ -o OUT/
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def write_part(
     kept : KeptChunks
         Its finished chunks.
     config : SearchConfig
-        Of the whole search.
+        Of the whole search, with an absolute folder: parts may be merged elsewhere.
     found : Survey
         Files of the part.
     inner : SearchProcessor
@@ -128,8 +128,15 @@ def write_part(
 
     Raises
     ------
+    ConfigError
+        If the folder of the configuration is relative.
     OutputError
     """
+    if not config.folder.is_absolute():
+        raise ConfigError(
+            f"a part of a search has the absolute paths of its files, but the folder of {config.document.name} is "
+            f"'{config.folder}': give read_config(..., folder=) an absolute one"
+        )
     paths = [info.path for info in found.files]
     own = {"file": config.document.name, "digest": config.digest}
     record = provenance_of(
@@ -150,7 +157,7 @@ def write_part(
             KEY: record.to_dict(),
             "part": list(part),
             "search": search_identity(config, inner),
-            "configuration": {"name": config.document.name, "folder": str(config.folder.resolve()), "text": text},
+            "configuration": {"name": config.document.name, "folder": str(config.folder), "text": text},
             "files": [{"path": info.path, "dataset": info.dataset, "events": info.events} for info in found.files],
             "missing": dict(missing),
         }

@@ -215,7 +215,7 @@ def run_files(
         batch=batch,
     )
     if kept is not None and kept.unused():
-        text = f"{kept.unused()} finished chunks are not used: their files have changed, or are no longer read"
+        text = f"{kept.unused()} finished chunks are not used: their files have changed, moved, or are no longer read"
         warnings.warn(f"{kept.folder}: {text}", ResumeWarning, stacklevel=3)
     if not output["results"]:
         raise InputFileError("no event could be read: " + "; ".join(f"{path}: {why}" for path, why in missing.items()))
