@@ -368,7 +368,7 @@ def test_the_command_goes_on(
     work.mkdir()
     output = work / "s.parquet"
     command = ["tag", *files, "-m", "tinyParT", "--columns", "mass", "--workers", str(workers), "--threads", "1", "-o"]
-    with running(script, [*command, output], work, CHUNKS=str(tmp_path / "chunks")) as process:
+    with running(script, [*command, output], work, CHUNKS=str(tmp_path / "chunks"), HELD_AFTER="4") as process:
         until(lambda: finished_inputs(output) >= 2, process)
         children = descendants(process.pid)
         os.kill(process.pid, number)

@@ -20,6 +20,7 @@ from jettagger.search.kept import kept_number
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
 
 #: `jettagger search` with chunks that take long; each leaves a line in "chunks", and the first may kill its worker.
+#: Chunks that begin when it has HELD_AFTER lines wait for the signal, also where a busy machine sends it late.
 #: With SEEN, a folder, chunks after that wait until three processes had one: the worker in its place is slow to start
 SLOW = """
 import os, signal, sys, time
@@ -27,7 +28,10 @@ from jettagger.processors.search import ResonanceSearchProcessor
 
 class Slow(ResonanceSearchProcessor):
     def process(self, events):
-        time.sleep(float(os.environ.get("CHUNK_SECONDS", "0.3")))
+        log = os.environ["CHUNKS"]
+        done = len(open(log).readlines()) if os.path.exists(log) else 0
+        held = done >= int(os.environ.get("HELD_AFTER", "1000000"))
+        time.sleep(600 if held else float(os.environ.get("CHUNK_SECONDS", "0.3")))
         result = super().process(events)
         if seen := os.environ.get("SEEN"):
             open(os.path.join(seen, str(os.getpid())), "w").close()
@@ -118,7 +122,7 @@ def test_a_search_that_is_stopped_goes_on_from_its_finished_chunks(
 ) -> None:
     work, chunks = slow.parent.parent / "work", slow.parent / "chunks"
     arguments, numbers = command(world, executor), WAYS[way]
-    with running(slow, arguments, work, CHUNKS=str(chunks), CHUNK_SECONDS="0.6") as process:
+    with running(slow, arguments, work, CHUNKS=str(chunks), CHUNK_SECONDS="0.6", HELD_AFTER="2") as process:
         until(chunks.exists, process)
         children = descendants(process.pid)
         assert len(children) >= (0 if executor == "iterative" else 2)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="pr
 #: events in a block, and in a run
 BLOCK, EVENTS = 4, 28
 
-#: `jettagger simulate` with small blocks that take long, also in workers
+#: `jettagger simulate` with small blocks that take long, also in workers; those from the fifth wait for the signal
 SLOW = f"""
 import sys, time
 from jettagger.simulation import run
@@ -31,7 +31,7 @@ run.BLOCK_EVENTS = {BLOCK}
 real = run.make_block
 
 def slow(*arguments):
-    time.sleep(0.5)
+    time.sleep(0.5 if arguments[1].index < 4 else 600)
     return real(*arguments)
 
 run.make_block = slow

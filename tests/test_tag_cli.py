@@ -215,7 +215,7 @@ real = skim.Job.score
 def slow(*arguments):
     result = real(*arguments)
     print("chunk", file=sys.stderr, flush=True)
-    time.sleep(0.5)
+    time.sleep(600)  # until the signal
     return result
 skim.Job.score = slow
 from jettagger.cli import main
@@ -228,12 +228,15 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("suffix", [".parquet", ".root"])
 def test_control_c_leaves_nothing(suffix: str, nano: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SLOW, "tag", nano, "-m", "tinyParT", "-o", str(tmp_path / f"s{suffix}")]
-    process = started([*command, "--memory", "300KB"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stderr is not None
-    assert process.stderr.readline() == "chunk\n"
-    assert len(list(tmp_path.iterdir())) == 1, "the part is beside the output"
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=300)
+    with started([*command, "--memory", "300KB"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "chunk\n"
+            assert len(list(tmp_path.iterdir())) == 1, "the part is beside the output"
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert said.endswith("jettagger: interrupted, nothing half-written is left\n")
     assert "Traceback" not in said
