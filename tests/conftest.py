@@ -141,7 +141,7 @@ def one_mass() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test sees, or changes, the models of the user who runs it."""
+    """No test sees, or changes, the models and settings of the user who runs it."""
     # a number, as pytest would look for the next free name among those of thousands of tests
     number = str(next(USERS))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data" / number))
@@ -150,7 +150,8 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     temporary.mkdir(parents=True)
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.delenv("JETTAGGER_MODELS", raising=False)
+    for name in ("DEADLINE", "MODELS", "REMOTE", "SHIPPED", "THREADS", "TRACEBACK"):
+        monkeypatch.delenv(f"JETTAGGER_{name}", raising=False)
     monkeypatch.setenv("JETTAGGER_CACHE", str(CACHES))
     # hundreds of small networks are made and trusted; what does not trust them has tests of its own
     monkeypatch.setenv("JETTAGGER_TRIALS", "off")

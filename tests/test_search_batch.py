@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -39,6 +40,7 @@ logs = [line.split()[2].replace("%J", str(os.getpid())) for line in text.splitli
 job = subprocess.Popen(
     ["sh", "-c", f"exec sh {copy}"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=open(logs[0], "w")
 )
+open(os.path.join(place, f"{job.pid}.job"), "w").close()
 print("Submitted batch job", job.pid)
 """,
     "squeue": """
@@ -75,12 +77,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("JOBS", str(folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
     yield folder
-    for script in folder.glob("*.sh"):
-        with_job = int(script.stem)
-        try:
-            os.killpg(with_job, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
+    for job in folder.glob("*.job"):
+        with contextlib.suppress(OSError):
+            # not those that another process has by now
+            if f"JOBS={folder}\0" in Path(f"/proc/{job.stem}/environ").read_text():
+                os.killpg(int(job.stem), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_jobs_give_the_same_histograms(world: Path, slurm: Path, tmp_path: Path)
 def test_jobs_that_fail_are_named_with_their_logs(
     world: Path, slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(BatchJobs, "interval", 1.0)
+    monkeypatch.setattr(BatchJobs, "interval", 2.0)
     text = world.read_text().replace("export MARK=1", "echo no such environment >&2; exit 3")
     (world.parent / "failing.yaml").write_text(text)
     out = tmp_path / "out"
