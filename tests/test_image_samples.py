@@ -352,6 +352,7 @@ def test_a_picture_is_written_from_the_shell(
         (["--settings", str(files["jets"])], "jets.parquet"),
         (["--where", "jet_pt < 0"], "none passes"),
         (["--weights", "jet_ptt"], "nearest: jet_pt"),
+        (["-o", str(tmp_path / "a.pgn")], "'.pgn' is none (nearest: .png"),
         (["--versus-weights", "jet_pt"], "--versus-weights: of the second file, but there is no --versus"),
     ]:
         assert main([*line, "--force", *wrong]) == 2

@@ -206,6 +206,11 @@ def test_refused(tmp_path):
         plots.limit_band([])
     with pytest.raises(OutputError):
         plots.save_figure(plots.shapes({"flat": FLAT}), tmp_path / "absent" / "plot.png")
+    for name, said in (("plot.pgn", r"'.pgn' is none \(nearest: .png"), ("plot", "there is none")):
+        with pytest.raises(OutputError, match=rf"{name}: the suffix is the format of a picture, {said}.*, expected"):
+            plots.save_figure(plots.shapes({"flat": FLAT}), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    plots.check_picture(tmp_path / "plot.PNG")
 
 
 # what is drawn of unusual contents; warnings are errors

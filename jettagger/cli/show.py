@@ -46,14 +46,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     Raises
     ------
     OutputError
-        If the output exists already and ``--force`` is not given.
+        If the output exists already and ``--force`` is not given, or is no picture by its suffix.
     ConfigError
         If options of a tagger are given without ``--model``.
     """
     from jettagger.files import refuse_inputs
     from jettagger.inputs.flavours import declared_names
     from jettagger.inputs.pfnano_tables import is_event_file
-    from jettagger.plots import save_figure
+    from jettagger.plots import check_picture, save_figure
     from jettagger.plots.jets import draw_jets
     from jettagger.tagging.tagger import load_tagger
 
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     refuse_inputs(args.output, [args.file])
     if Path(args.output).exists() and not args.force:
         raise output_exists(args.output)
+    check_picture(args.output)
     given = given_options(args)
     if "format" in given:
         given["names"] = declared_names(given.get("names"), given.pop("format"))

@@ -84,13 +84,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     Raises
     ------
     OutputError
-        If the output exists already and ``--force`` is not given.
+        If the output exists already and ``--force`` is not given, or is no picture by its suffix.
     ConfigError
         If the settings are not valid, or no jets are selected.
     """
     from jettagger.errors import ConfigError, output_exists
     from jettagger.files import refuse_inputs
-    from jettagger.plots import mean_images, save_figure
+    from jettagger.plots import check_picture, mean_images, save_figure
     from jettagger.skims.flat_jets import FlatJets
     from jettagger.skims.image_samples import sample_image
 
@@ -106,6 +106,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     cuts = [args.where, args.where if args.versus_where is None else args.versus_where]
     weights = [args.weights, args.weights if args.versus_weights is None else args.versus_weights]
     names = _names(args, paths)
+    check_picture(args.output)
     files = [FlatJets(path, args.jets, tree=args.tree) for path in paths]
     samples = {}
     for file, cut, weight, name in zip(files, cuts, weights, names, strict=False):

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from jettagger.arguments import Kind, guard
 from jettagger.display import Brief
-from jettagger.errors import require
+from jettagger.errors import OutputError, hint, require
 from jettagger.files import complete_or_absent
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "ProcessStyle",
     "Styles",
     "canvas",
+    "check_picture",
     "curve_styles",
     "drawing",
     "fill_styles",
@@ -421,6 +422,38 @@ def canvas(
     return figure, axes
 
 
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of a picture whose suffix is no format, before anything is read for it.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    OutputError
+        If matplotlib writes no such pictures.
+
+    Examples
+    --------
+    >>> check_picture("jets.pgn")
+    Traceback (most recent call last):
+    ...
+    jettagger.errors.OutputError: cannot write jets.pgn: the suffix is the format of a picture, '.pgn' is none \
+(nearest: .png), expected .png, .pdf or .svg
+    """
+    require("matplotlib", "plot", "plotting")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    suffix = Path(path).suffix
+    formats = [f".{name}" for name in FigureCanvasBase.filetypes]
+    if suffix.lower() not in formats:
+        said = f"{suffix!r} is none{hint(suffix, formats)}" if suffix else "there is none"
+        raise OutputError(
+            f"cannot write {path}: the suffix is the format of a picture, {said}, expected .png, .pdf or .svg"
+        )
+
+
 def save_figure(
     figure: Figure,
     path: str | os.PathLike[str],
@@ -430,8 +463,9 @@ def save_figure(
     Raises
     ------
     OutputError
-        If the file cannot be written.
+        If the file cannot be written, or its suffix is no format.
     """
+    check_picture(path)
     matplotlib = require("matplotlib", "plot", "plotting")
     # figures of others look for the calligraphic font of formulae, too, see PlotFigure
     plain = {"mathtext.cal": matplotlib.rcParams["mathtext.rm"]}
