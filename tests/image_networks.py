@@ -62,3 +62,16 @@ def convolutions(path: Path, *, shape: tuple[Any, ...] = ("N", 3, ROWS, COLUMNS)
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return weights
+
+
+def scores_by_hand(image: np.ndarray[Any, Any], weights: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The scores of `convolutions` for an image, float[channels, rows, columns], pixel by pixel."""
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
+    total = np.zeros(4)
+    for row in range(image.shape[1]):
+        for column in range(image.shape[2]):
+            window = padded[:, row : row + 3, column : column + 3]
+            total += np.maximum((weights["K"] * window).sum(axis=(1, 2, 3)) + weights["b"], 0)
+    logits = total / (image.shape[1] * image.shape[2]) @ weights["V"]
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum())

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from comparing import assert_same_scores, flat
-from image_networks import COLUMNS, IMAGE, ROWS, convolutions
+from image_networks import COLUMNS, IMAGE, ROWS, convolutions, scores_by_hand
 from onnx import TensorProto, helper, numpy_helper
 from sequence_networks import SEQUENCE, VECTOR, declared, events_with_shapes, recurrent, write
 
@@ -59,19 +59,6 @@ def image_by_hand(event: Any, place: int, jets: str) -> tuple[np.ndarray[Any, An
             image[2, row, column] += abs(10 * part["d0"]) if part["trkChi2"] != -1 else 0
     image[2] /= np.maximum(weights, 1)
     return image if number else None, outside
-
-
-def scores_by_hand(image: np.ndarray[Any, Any], weights: dict[str, Any]) -> np.ndarray[Any, Any]:
-    """The convolution pixel by pixel."""
-    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
-    total = np.zeros(4)
-    for row in range(image.shape[1]):
-        for column in range(image.shape[2]):
-            window = padded[:, row : row + 3, column : column + 3]
-            total += np.maximum((weights["K"] * window).sum(axis=(1, 2, 3)) + weights["b"], 0)
-    logits = total / (image.shape[1] * image.shape[2]) @ weights["V"]
-    powers = np.exp(logits - logits.max())
-    return np.asarray(powers / powers.sum())
 
 
 @pytest.mark.parametrize("jets", ["FatJet", "Jet"])

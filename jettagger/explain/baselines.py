@@ -141,7 +141,7 @@ class DrawnBaseline(Baseline):
 
 
 def no_constituents(bundle: Bundle) -> Baseline:
-    """Every variable has the value of an empty slot; those of jets and pixels of images, too.
+    """Every variable has the value of an empty slot, those of jets too; images are those of no constituents.
 
     Parameters
     ----------
@@ -160,17 +160,10 @@ def no_constituents(bundle: Bundle) -> Baseline:
     values = {}
     for group in bundle.groups:
         if group.image is not None:
-            sizes = dict(zip(group.layout, _shape(bundle, group.name), strict=True))
-            values[group.name] = np.zeros([sizes.get(axis, 1) for axis in ("channels", "rows", "columns")], np.float32)
+            values[group.name] = group.image.blank.astype(np.float32)
         elif not group.is_mask:
             values[group.name] = np.array([[variable.pad] for variable in group.variables], dtype=np.float32)
     return Baseline("none", values)
-
-
-def _shape(bundle: Bundle, name: str) -> tuple[int, ...]:
-    """The shape of an image, 0 for axes that the graph does not fix."""
-    tensor = next(tensor for tensor in bundle.require_graph().inputs if tensor.name == name)
-    return tuple(axis if isinstance(axis, int) else 0 for axis in tensor.shape)
 
 
 def median_constituent(jets: JetInputs) -> Baseline:

@@ -11,7 +11,7 @@ import numpy as np
 from jettagger.arguments import guard
 from jettagger.discriminants import Measured
 from jettagger.display import Brief
-from jettagger.errors import ConfigError, MismatchError, UnknownName
+from jettagger.errors import ConfigError, UnknownName
 from jettagger.explain.attention import attention_weights
 from jettagger.explain.baselines import Baseline, another_jet, median_constituent, other_constituents
 from jettagger.explain.collecting import FEATURES, GROUPS, SLOTS, JetNumbers, collect
@@ -221,8 +221,9 @@ def _occluded(
     images = any(group.image is not None for group in bundle.groups)
     if kinds and not images:
         effects["kinds"] = occlude_kinds(scorer, inputs, kinds)
-    if not images:
-        _leave_out(scorer, inputs, sample, settings, found)
+    family = _main_family(inputs)
+    if family and not images:
+        _leave_out(scorer, inputs, family, sample, settings, found)
     return JetNumbers(
         inputs.jets,
         scorer.values(inputs),
@@ -234,10 +235,9 @@ def _occluded(
 
 
 def _leave_out(
-    scorer: Scorer, inputs: JetInputs, sample: JetSample, settings: ExplainSettings, found: SampleFound
+    scorer: Scorer, inputs: JetInputs, family: str, sample: JetSample, settings: ExplainSettings, found: SampleFound
 ) -> None:
     """The number from the most important constituents alone, for the first jets of each group."""
-    family = _main_family(inputs)
     names = category_names(settings.by, sample, inputs.columns, len(inputs))
     for name in dict.fromkeys(names):
         curves = found.curves.setdefault(name, {"largest effect kept": [], "leading in the order of the network": []})
@@ -256,17 +256,13 @@ def _leave_out(
 
 
 def _main_family(inputs: JetInputs) -> str:
-    """The list with the candidates: the one with the most slots, but not that of vertices."""
+    """The list with the candidates: the one with the most slots, but not that of vertices; empty if there is none."""
     sizes = {
         family: max(inputs.groups[name].max_length for name in names)
         for family, names in inputs.families.items()
         if family not in ("sv", "jet")
     }
-    if not sizes:
-        raise MismatchError(
-            f"the network of {inputs.bundle.name!r} takes no constituents, of which some could be left out"
-        )
-    return max(sizes, key=lambda family: sizes[family])
+    return max(sizes, key=lambda family: sizes[family], default="")
 
 
 def _attend(

@@ -10,7 +10,7 @@ import numpy as np
 
 from jettagger.arguments import guard
 from jettagger.display import Brief
-from jettagger.errors import JettaggerError
+from jettagger.errors import JettaggerError, MismatchError
 from jettagger.explain.baselines import Baseline
 from jettagger.explain.batches import baseline_of
 from jettagger.explain.jets import JetInputs
@@ -101,6 +101,9 @@ def _add(
     baseline: Baseline | None,
 ) -> None:
     family = next((item for item in jet.families if item not in ("sv", "jet")), "")
+    if not family:
+        inputs = ", ".join(f"{group.name!r} ({group.kind or group.object})" for group in jet.bundle.groups)
+        raise MismatchError(f"the network of {jet.bundle.name!r} takes no list of candidates; its inputs: {inputs}")
     values = _contributions(scorer, jet, settings, family, baseline)
     cloud = _cloud(sample, chunk, int(jet.jets[0]))
     if "part_place" in cloud.fields:

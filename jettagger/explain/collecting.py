@@ -15,7 +15,7 @@ from jettagger.bundles.bundle import Bundle
 from jettagger.display import Brief
 from jettagger.errors import UnknownName
 from jettagger.explain.feature_groups import feature_groups
-from jettagger.explain.jets import JetInputs
+from jettagger.explain.jets import JetInputs, names_of_group
 from jettagger.explain.scorer import Attributions
 from jettagger.types import Array
 
@@ -94,12 +94,7 @@ def variable_names(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     >>> list(names), names["pf_vectors"][:2]
     (['pf_features', 'pf_vectors', 'sv_features', 'sv_vectors'], ('pfcand_px', 'pfcand_py'))
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for group in bundle.groups:
-        if group.image is not None:
-            found[group.name] = tuple(channel.name for channel in group.image.channels)
-        elif not group.is_mask:
-            found[group.name] = tuple(variable.feature.name for variable in group.variables)
+    found = {group.name: names_of_group(group) for group in bundle.groups if not group.is_mask}
     every = [name for names in found.values() for name in names]
     return {
         group: tuple(f"{group}: {name}" if every.count(name) > 1 else name for name in names)
@@ -187,9 +182,11 @@ def order_of(jets: JetInputs, order: str | None) -> dict[str, Array]:
     if order is None:
         return {}
     places = {}
+    known: dict[str, None] = {}
     for names in jets.families.values():
         for group in names:
-            own = [variable.feature.name for variable in jets.groups[group].variables]
+            own = names_of_group(jets.groups[group])
+            known |= dict.fromkeys(own)
             if order not in own:
                 continue
             key = jets.raw[group][:, own.index(order)]
@@ -198,7 +195,7 @@ def order_of(jets: JetInputs, order: str | None) -> dict[str, Array]:
             places.update({name: ranked for name in names if jets.filled(name).shape == ranked.shape})
             break
     if not places:
-        raise UnknownName("variable", order, jets.variables, f"the inputs of {jets.bundle.name!r}, of an order")
+        raise UnknownName("variable", order, known, f"the inputs of {jets.bundle.name!r}, of an order")
     return places
 
 

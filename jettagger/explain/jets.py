@@ -20,7 +20,7 @@ from jettagger.inputs.source import Request, family_of
 from jettagger.tagging.tagger import Tagger
 from jettagger.types import Array
 
-__all__ = ["JetInputs", "arranged_as", "canonical", "families_of", "jet_inputs", "joined_inputs"]
+__all__ = ["JetInputs", "arranged_as", "canonical", "families_of", "jet_inputs", "joined_inputs", "names_of_group"]
 
 
 def canonical(array: Array, group: Group) -> Array:
@@ -101,6 +101,29 @@ def families_of(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     return {family: tuple(names) for family, names in found.items()}
 
 
+def names_of_group(group: Group) -> tuple[str, ...]:
+    """What an input has of each object: its variables; of an image its channels, of a mask nothing.
+
+    Parameters
+    ----------
+    group : Group
+
+    Returns
+    -------
+    tuple of str
+        In the order of the second axis of `canonical`.
+
+    Examples
+    --------
+    >>> from jettagger import load_bundle
+    >>> [names_of_group(group)[:2] for group in load_bundle("tinyParT").groups[:3]]
+    [('pfcand_pt_log_nopuppi', 'pfcand_e_log_nopuppi'), ('pfcand_px', 'pfcand_py'), ()]
+    """
+    if group.image is not None:
+        return tuple(channel.name for channel in group.image.channels)
+    return () if group.is_mask else tuple(variable.feature.name for variable in group.variables)
+
+
 @dataclass(frozen=True)
 class JetInputs(Brief):
     """The inputs of some jets.
@@ -142,9 +165,8 @@ class JetInputs(Brief):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the variables of all groups that can be explained, without masks and images."""
-        groups = [group for group in self.bundle.groups if group.image is None and not group.is_mask]
-        return tuple(dict.fromkeys(variable.feature.name for group in groups for variable in group.variables))
+        """Names of the variables of all groups, and of the channels of images; without masks."""
+        return tuple(dict.fromkeys(name for group in self.bundle.groups for name in names_of_group(group)))
 
     @cached_property
     def families(self) -> Mapping[str, tuple[str, ...]]:
@@ -322,8 +344,11 @@ def joined_inputs(parts: Sequence[JetInputs]) -> JetInputs:
         padded = []
         for array in arrays:
             missing = longest - array.shape[-1]
+            if not missing:  # as always of images
+                padded.append(array)
+                continue
             more = np.broadcast_to(np.asarray(fill, dtype=array.dtype), (*array.shape[:-1], missing))
-            padded.append(np.concatenate([array, more], axis=-1) if missing else array)
+            padded.append(np.concatenate([array, more], axis=-1))
         return np.concatenate(padded)
 
     order = np.argsort(np.concatenate([part.jets for part in parts]), kind="stable")

@@ -16,6 +16,7 @@ from jettagger.explain.clouds import JetClouds, as_table
 from jettagger.explain.report import ExplainedGroup, Explanation
 from jettagger.explain.tables import markdown
 from jettagger.files import folder_complete_or_absent
+from jettagger.images import ImageSettings
 from jettagger.provenance import KEY, Provenance
 
 __all__ = ["REPORT", "TABLES", "write_explanation"]
@@ -119,8 +120,8 @@ def _draw(found: Explanation, bundle: Bundle, folder: Path, clouds: JetClouds | 
             order = f"constituent, {found.order}"
             figure = feature_maps(maps, variables, label=f"mean {label}{unit}", order=order, title=title)
         save_figure(figure, folder / f"map_{name}.png")
-        if len(found.differences) and name not in images:
-            _draw_differences(found, name, variables, label, folder)
+        if len(found.differences):
+            _draw_differences(found, name, variables, label, folder, images.get(name))
     of_curves = curve_styles(name for curves in found.curves.values() for name in curves)
     for place, (name, curves) in enumerate(found.curves.items()):
         if place < _GROUPS:
@@ -141,9 +142,16 @@ def _draw(found: Explanation, bundle: Bundle, folder: Path, clouds: JetClouds | 
         save_figure(figure, folder / "jets.png")
 
 
-def _draw_differences(found: Explanation, name: str, variables: tuple[str, ...], label: str, folder: Path) -> None:
+def _draw_differences(
+    found: Explanation,
+    name: str,
+    variables: tuple[str, ...],
+    label: str,
+    folder: Path,
+    image: ImageSettings | None,
+) -> None:
     """The map of the first sample minus that of the second."""
-    from jettagger.plots import feature_maps, save_figure
+    from jettagger.plots import contribution_images, feature_maps, save_figure
 
     by_sample: dict[tuple[str, str], ExplainedGroup] = {(group.name, group.sample): group for group in found.groups}
     panels: Mapping[str, Any] = {
@@ -152,7 +160,10 @@ def _draw_differences(found: Explanation, name: str, variables: tuple[str, ...],
     }
     first, second = found.differences[0].samples
     title = f"|{label}|: {first} minus {second}"
-    figure = feature_maps(panels, variables, label="difference", order=f"constituent, {found.order}", title=title)
+    if image is not None:
+        figure = contribution_images(panels, image, quantity="difference", title=title)
+    else:
+        figure = feature_maps(panels, variables, label="difference", order=f"constituent, {found.order}", title=title)
     save_figure(figure, folder / f"difference_{name}.png")
 
 

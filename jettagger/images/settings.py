@@ -271,6 +271,12 @@ class ImageSettings(FileModel):
             return None
         return np.asarray(self.mean, dtype=np.float64), np.asarray(self.std, dtype=np.float64)
 
+    @property
+    def blank(self) -> Floats:
+        """What a network sees of a jet without constituents, float64[channels, rows, columns]: 0 before ``mean``."""
+        numbers = self.pixel_numbers
+        return np.zeros(self.shape) if numbers is None else -numbers[0] / numbers[1]
+
 
 class ImageFile(FileModel):
     """A file of settings, YAML."""

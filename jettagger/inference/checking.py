@@ -400,8 +400,7 @@ class _Probe:
         batch = _only(self.tables({name: self.middle(name) for name in self.limits}, n_jets), self.bundle.card.pad_mode)
         (group,) = (group for group in self.bundle.groups if group.name == name)
         assert group.image is not None
-        numbers = group.image.pixel_numbers
-        pixels = np.zeros(group.image.shape) if numbers is None else -numbers[0] / numbers[1]
+        pixels = group.image.blank
         nothing = arranged_images(np.broadcast_to(pixels, (n_jets, *pixels.shape)).astype(np.float32), group.layout)
         values = evaluate(self.bundle, self.session, {**batch.inputs, name: nothing})
         bad = int(np.count_nonzero(~np.isfinite(values)))

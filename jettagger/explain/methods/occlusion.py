@@ -11,7 +11,7 @@ from jettagger.arguments import guard, in_range
 from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
 from jettagger.explain.baselines import Baseline, no_constituents
-from jettagger.explain.jets import JetInputs
+from jettagger.explain.jets import JetInputs, names_of_group
 from jettagger.explain.scorer import Scorer
 from jettagger.expressions import parse
 from jettagger.types import Array
@@ -125,7 +125,7 @@ def occlude_kinds(scorer: Scorer, jets: JetInputs, kinds: Mapping[str, str]) -> 
 def occlude_variables(
     scorer: Scorer, jets: JetInputs, groups: Mapping[str, Sequence[str]], baseline: Baseline | None = None
 ) -> Effects:
-    """Replace variables in all constituents.
+    """Replace variables in all constituents, or channels of images in all pixels.
 
     Parameters
     ----------
@@ -184,9 +184,7 @@ def replaced(jets: JetInputs, variables: Sequence[str], values: Mapping[str, Arr
         raise UnknownName("variable", unknown, jets.variables, f"{where} of {jets.bundle.name!r}")
     changed = {}
     for name, group in jets.groups.items():
-        if group.image is not None or group.is_mask:
-            continue
-        places = [place for place, item in enumerate(group.variables) if item.feature.name in variables]
+        places = [place for place, item in enumerate(names_of_group(group)) if item in variables]
         if places:
             changed[name] = jets.values[name].copy()
             changed[name][:, places] = values[name][:, places]

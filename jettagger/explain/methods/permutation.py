@@ -11,11 +11,14 @@ from jettagger.arguments import guard, in_range
 from jettagger.discriminants import Measured
 from jettagger.display import Brief
 from jettagger.errors import MismatchError, UnknownName
-from jettagger.explain.jets import JetInputs
+from jettagger.explain.jets import JetInputs, names_of_group
 from jettagger.explain.scorer import Scorer
 from jettagger.types import Array
 
 __all__ = ["Importance", "permutation_importance"]
+
+#: key of the order of images, in which a jet has one row
+_IMAGES = b"images"
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ def permutation_importance(
     Notes
     -----
     The variables of a group stay together: rows of constituents are exchanged over all jets, signal and background;
-    variables of jets among the jets. Breiman, Machine Learning 45 (2001) 5. The background efficiency counts half a jet
-    more than passes, so that it never vanishes.
+    variables of jets, and channels of images, among the jets. Breiman, Machine Learning 45 (2001) 5. The background
+    efficiency counts half a jet more than passes, so that it never vanishes.
     """
     in_range(efficiency, "permutation_importance(), argument efficiency", 0, 1, above=True)
     in_range(permutations, "permutation_importance(), argument permutations", 1)
@@ -148,10 +151,17 @@ def _permuted(
     # the slots of one list of objects are exchanged in the same way in all groups, as far as they hold the same objects
     orders: dict[bytes, Array] = {}
     for name, group in parts[0].groups.items():
-        if group.image is not None or group.is_mask:
-            continue
-        places = [place for place, item in enumerate(group.variables) if item.feature.name in variables]
+        places = [place for place, item in enumerate(names_of_group(group)) if item in variables]
         if not places:
+            continue
+        if group.image is not None:
+            pixels = np.concatenate([part.values[name][:, places] for part in parts])
+            if _IMAGES not in orders:
+                orders[_IMAGES] = random.permutation(len(pixels))
+            ends = np.cumsum([len(part) for part in parts])[:-1]
+            for part, own, moved in zip(parts, changed, np.split(pixels[orders[_IMAGES]], ends), strict=True):
+                own[name] = part.values[name].copy()
+                own[name][:, places] = moved
             continue
         filled = [np.nonzero(part.ranks[name] >= 0) for part in parts]
         rows = np.concatenate(
