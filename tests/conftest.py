@@ -56,6 +56,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    caches = pytest.MonkeyPatch()  # of what modules of tests compute where they are imported
+    caches.setenv("JETTAGGER_CACHE", str(CACHES))
+    config.add_cleanup(caches.undo)
     if (names := config.getoption("--may-lack")) is not None:
         patch = pytest.MonkeyPatch()
         patch.setattr(pytest, "importorskip", import_or_fail({name.strip() for name in names.split(",")}))
@@ -139,24 +142,39 @@ def one_mass() -> Iterator[None]:
         yield
 
 
+def become_user(patch: pytest.MonkeyPatch, base: Path, name: str) -> None:
+    """Somebody without models and settings, whose caches and temporary files are of this run."""
+    patch.setenv("XDG_DATA_HOME", str(base / "user-data" / name))
+    # what a killed process leaves there, the next training of any test would find, and warn of
+    temporary = CACHES / "tmp" / name
+    temporary.mkdir(parents=True)
+    patch.setenv("TMPDIR", str(temporary))
+    patch.setattr(tempfile, "tempdir", str(temporary))
+    for setting in ("DEADLINE", "MODELS", "REMOTE", "SHIPPED", "THREADS", "TRACEBACK"):
+        patch.delenv(f"JETTAGGER_{setting}", raising=False)
+    patch.setenv("JETTAGGER_CACHE", str(CACHES))
+    # hundreds of small networks are made and trusted; what does not trust them has tests of its own
+    patch.setenv("JETTAGGER_TRIALS", "off")
+    # and many are written anew in their place, which tests/test_checksums.py does where it is remembered
+    patch.setattr("jettagger.bundles.checksums.cache_folder", lambda: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folders_of_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither do fixtures of modules see, or change, what the user who runs the tests has."""
+    base = tmp_path_factory.getbasetemp()  # asked for before temporary files have another place
+    with pytest.MonkeyPatch.context() as patch:
+        become_user(patch, base, "fixtures")
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_folders(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, _folders_of_fixtures: None
+) -> None:
     """No test sees, or changes, the models and settings of the user who runs it."""
     # a number, as pytest would look for the next free name among those of thousands of tests
-    number = str(next(USERS))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "user-data" / number))
-    # what a killed process leaves there, the next training of any test would find, and warn of
-    temporary = CACHES / "tmp" / number
-    temporary.mkdir(parents=True)
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    for name in ("DEADLINE", "MODELS", "REMOTE", "SHIPPED", "THREADS", "TRACEBACK"):
-        monkeypatch.delenv(f"JETTAGGER_{name}", raising=False)
-    monkeypatch.setenv("JETTAGGER_CACHE", str(CACHES))
-    # hundreds of small networks are made and trusted; what does not trust them has tests of its own
-    monkeypatch.setenv("JETTAGGER_TRIALS", "off")
-    # and many are written anew in their place, which tests/test_checksums.py does where it is remembered
-    monkeypatch.setattr("jettagger.bundles.checksums.cache_folder", lambda: None)
+    become_user(monkeypatch, tmp_path_factory.getbasetemp(), str(next(USERS)))
 
 
 @pytest.fixture(autouse=True)
