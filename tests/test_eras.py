@@ -17,6 +17,7 @@ from test_filesets import BARE
 from jettagger.cli import main
 from jettagger.errors import ConfigError, MismatchError, UnknownName
 from jettagger.histograms import pick
+from jettagger.plots.style import PlotLabel
 from jettagger.search import make_templates, read_config, run_search, survey
 from jettagger.search.eras import Era, check_eras, era_of_file
 
@@ -167,6 +168,29 @@ def test_eras_of_filesets(world: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("energies", "label", "expected"),
+    [
+        (("13.6", "13.6"), "", "13.6"),
+        (("13", "13.6"), "", "13 and 13.6"),
+        (("13", ""), "", ""),
+        (("13", "13.6"), ", energy: 13.6", "13.6"),
+        (("", ""), ", energy: 14", "14"),
+    ],
+)
+def test_the_label_of_plots_has_luminosity_and_energy_of_the_eras(
+    energies: tuple[str, str], label: str, expected: str, world: Path
+) -> None:
+    of = [f"energy: {energy}, " if energy else "" for energy in energies]
+    made = config(
+        world,
+        ("energy: 13.6, ", of[0]),
+        ("luminosity: 27, ", f"luminosity: 27, {of[1]}"),
+        ("blind:", f"label: {{experiment: CMS{label}}}\nblind:"),
+    )
+    assert made.label == PlotLabel("CMS", "", expected, 35.0)
+
+
 # ---------------------------------------------------------------------------------------- bad input
 
 
@@ -189,6 +213,7 @@ def test_eras_of_filesets(world: Path) -> None:
         ("datasets: [X22, X23]", "datasets: [X23]", "'X' has no sample of the era '2022'"),
         ("data: [run22, run23]", "data: [run22]", "'data' has no sample of the era '2023'"),
         ("X23.root, cross_section: 0.5", "X23.root, cross_section: 0.6", "cross sections of 'X' differ between eras"),
+        ("blind:", "label: {energy: 13}\nblind:", "line 12: 'energy' is 13 TeV, but that of 'eras' is 13.6 TeV"),
         ("triggers: PFHT1050", 'triggers: "PF HT"', "line 4: .*triggers of an era"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,6 +197,29 @@ def test_what_a_fileset_knows_is_not_read_again(world: Path, monkeypatch: pytest
     assert sorted(names) == ["X1.root", "run.root", "tt1.root"]
     assert [info.events for info in found.files] == [30, 8, 20, 15]
     assert [info.path for info in found.files if info.listed is not None] == [str(world / "tt2.root")]
+
+
+@pytest.mark.slow
+def test_the_plan_of_2000_files_takes_less_than_a_minute(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPU time, from the configuration to the survey; one file of each data set is opened, no other can be."""
+    start = time.process_time()
+    fileset(world, **METADATA)
+    content = json.loads((world / "sets.json").read_text())
+    for dataset, number in (("tt", 1200), ("X1", 600), ("run", 200)):
+        files = content[dataset]["files"]
+        local = {path: keys for path, keys in files.items() if "tt2" not in path}
+        away = {f"root://site.invalid//{dataset}/{i}.root": dict(*local.values()) for i in range(number - 1)}
+        content[dataset]["files"] = local | away
+        for keys in content[dataset]["files"].values():
+            keys["jettagger"] = {"columns": "same", "generated": [], "skim": False}
+    (world / "sets.json").write_text(json.dumps(content))
+    made = config(world, *FROM_SETS)
+    names = opened(monkeypatch)
+    found = survey(made, made.make_processor())
+    assert sorted(names) == ["X1.root", "run.root", "tt1.root"]
+    assert len(found.files) == 2000
+    assert found.events == 1200 * 30 + 600 * 20 + 200 * 15
+    assert time.process_time() - start < 60
 
 
 def replaced(world: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

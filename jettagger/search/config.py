@@ -278,7 +278,7 @@ def read_config(source: str | os.PathLike[str], name: str = "", folder: str | os
         templates=templates,
         template_histogram="" if content.templates is None else content.templates.histogram,
         plots=content.plots,
-        label=_label(content),
+        label=_label(document, content, search),
         styles=_styles(document, content, templates),
         digest=written.digest,
     )
@@ -399,12 +399,20 @@ def _histograms(document: Document, content: SearchFile) -> list[HistSpec]:
     return specs
 
 
-def _label(content: SearchFile) -> PlotLabel | None:
+def _label(document: Document, content: SearchFile, search: Search) -> PlotLabel | None:
+    """The label of plots, with the luminosity of all eras, and their energies if it has none."""
     keys = content.label
     if keys is None:
         return None
-    energy = "" if keys.energy is None else f"{keys.energy:g}"
-    return PlotLabel(keys.experiment, keys.text, energy, content.luminosity)
+    of_eras = [era.energy for era in search.eras.values()]
+    energies = sorted({energy for energy in of_eras if energy is not None})
+    text = " and ".join(f"{energy:g}" for energy in energies)
+    if keys.energy is None:
+        return PlotLabel(keys.experiment, keys.text, "" if None in of_eras else text, search.luminosity)
+    if energies and keys.energy not in energies:
+        place = document.where("label", "energy")
+        raise ConfigError(f"{place}: 'energy' is {keys.energy:g} TeV, but that of 'eras' is {text} TeV")
+    return PlotLabel(keys.experiment, keys.text, f"{keys.energy:g}", search.luminosity)
 
 
 def _styles(document: Document, content: SearchFile, templates: TemplateSpec | None) -> dict[str, ProcessStyle]:

@@ -503,8 +503,8 @@ class LabelKeys(FileModel):
         default="",
         description="text after it, e.g. `Preliminary`; `Simulation` stands before it where no data are drawn",
     )
-    energy: Annotated[float | None, Field(gt=0), Expected("a number in TeV, above zero")] = Field(
-        default=None, description="centre-of-mass energy in TeV, e.g. 13.6"
+    energy: Annotated[float | None, Field(gt=0), Expected("a number in TeV, above zero"), Shown("that of the eras")] = (
+        Field(default=None, description="centre-of-mass energy in TeV, e.g. 13.6")
     )
 
 
