@@ -138,7 +138,7 @@ def _kinds(found: Mapping[str, Any]) -> str:
     for question, title in TITLES.items():
         keys = _columns(found["kinds"], question)
         rows = [[name, *(_text(found["kinds"][key][name]) for key in keys)] for name in found["kinds"][keys[0]]]
-        parts.append(_table([f"{title}: change by leaving out", *map(_name, keys)], rows))
+        parts.append(_table([f"{title}: `D` minus `D` without", *map(_name, keys)], rows))
     return "\n\n".join(parts)
 
 

@@ -396,8 +396,8 @@ COMPARISONS: dict[str, Comparison] = {
         ("vector",),
     ),
     "runtimes/openvino": Comparison(
-        "outputs of a network with the interface of GloParT V1",
-        "OpenVINO against ONNX Runtime",
+        "outputs of OpenVINO, a network with the interface of GloParT V1",
+        "ONNX Runtime",
         "{sample} random jets",
         "tests/test_acceleration.py::test_openvino_gives_the_same",
         ("openvino", "onnxruntime"),

@@ -17,7 +17,7 @@ from _site.gallery import settings as gallery_settings  # noqa: E402
 from _site.inventories import ALIASES, PROJECTS, write_inventories  # noqa: E402
 from _site.keys import write_keys  # noqa: E402
 from _site.links import site_links, written  # noqa: E402
-from _site.notebooks import absent, not_run, with_note  # noqa: E402
+from _site.notebooks import absent, not_run, with_note, without_place  # noqa: E402
 from _site.reference import write_reference  # noqa: E402
 from numpydoc.xref import DEFAULT_LINKS  # noqa: E402
 from sphinx.ext.autodoc.mock import mock  # noqa: E402
@@ -164,3 +164,4 @@ copybutton_prompt_is_regexp = True
 def setup(app: Any) -> None:
     """Connect what this file defines."""
     app.connect("source-read", _rewrite_links)
+    app.connect("doctree-read", lambda app, doctree: without_place(doctree, ROOT))

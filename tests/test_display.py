@@ -200,10 +200,10 @@ def test_templates_show_yields_with_their_uncertainties() -> None:
     header, *rows = cells(templates(), YIELDS)
     assert header == ["region", "process", "kind", "yield", "effective events", "shifts"]
     assert rows == [
-        ["SR", "qcd", "background", "8 ± 4", "4", "jes +0 / +0 %"],
-        ["SR", "tt", "background", "9 ± 3", "9", "jes +0 / +0 %"],
-        ["SR", "X50", "signal", "10 ± 3.2", "10", "jes +10 / -10 %"],
-        ["SR", "sum", "background", "17 ± 5", "11.56", ""],
+        ["SR", "qcd", "background", "8.0 ± 4.0", "4", "jes +0 / +0 %"],
+        ["SR", "tt", "background", "9.0 ± 3.0", "9", "jes +0 / +0 %"],
+        ["SR", "X50", "signal", "10.0 ± 3.2", "10", "jes +10 / -10 %"],
+        ["SR", "sum", "background", "17.0 ± 5.0", "11.56", ""],
         ["SR", "Asimov data", "data", "17", "", ""],
     ]
     assert fact(templates(), "edges") == "0, 50, 100"

@@ -64,6 +64,15 @@ def test_a_notebook_that_is_not_run_says_so() -> None:
         assert notebooks.absent(path) == [name for name in needs if importlib.util.find_spec(name) is None]
 
 
+def test_outputs_show_no_place_of_the_machine() -> None:
+    nodes = pytest.importorskip("docutils.nodes", reason="the extra docs is not installed")
+    notebooks = module(ROOT / "docs" / "_site" / "notebooks.py")
+    table = nodes.raw("", f"<td>{ROOT}/jettagger/models/x</td>", format="html")
+    page = nodes.section("", nodes.paragraph("", "", nodes.Text(f"in {ROOT}/docs and {ROOT}/a")), table)
+    notebooks.without_place(page, ROOT)
+    assert [text.astext() for text in page.findall(nodes.Text)] == ["in docs and a", "<td>jettagger/models/x</td>"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_each_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

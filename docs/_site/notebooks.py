@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 
 def absent(path: Path) -> list[str]:
@@ -26,6 +27,23 @@ def not_run(folder: Path) -> list[str]:
         Their names.
     """
     return [path.name for path in sorted(folder.glob("*.ipynb")) if absent(path)]
+
+
+def without_place(doctree: Any, root: Path) -> None:
+    """What outputs show of files is relative to the clone, wherever the site is built.
+
+    Parameters
+    ----------
+    doctree : docutils.nodes.document
+        Changed in place.
+    root : Path
+        Of the repository.
+    """
+    from docutils.nodes import Text
+
+    for text in list(doctree.findall(Text)):
+        if f"{root}/" in text:
+            text.parent.replace(text, Text(text.replace(f"{root}/", "")))
 
 
 def with_note(text: str, modules: list[str]) -> str:

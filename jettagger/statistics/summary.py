@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,7 +72,20 @@ def templates_summary(templates: Templates) -> ObjectSummary:
 def _numbers(template: Template) -> tuple[str, str]:
     total, variance = template.values.sum(keepdims=True), template.variances.sum(keepdims=True)
     effective = float(effective_events(total, variance)[0])
-    return f"{total[0]:.6g} ± {np.sqrt(variance[0]):.2g}", f"{effective:.4g}"
+    return _rounded(float(total[0]), float(np.sqrt(variance[0]))), f"{effective:.4g}"
+
+
+def _rounded(value: float, uncertainty: float) -> str:
+    """Both to the second digit of the uncertainty.
+
+    >>> _rounded(632924.2, 150123.0), _rounded(12.3456, 0.678), _rounded(3.0, 0.0)
+    ('630,000 ± 150,000', '12.35 ± 0.68', '3 ± 0')
+    """
+    if not 0 < uncertainty < math.inf:
+        return f"{value:.6g} ± {uncertainty:.2g}"
+    digits = 1 - math.floor(math.log10(uncertainty))
+    shown = (f"{round(number, digits):,.{max(digits, 0)}f}" for number in (value, uncertainty))
+    return " ± ".join(shown)
 
 
 def _largest(template: Template) -> str:
@@ -81,5 +95,5 @@ def _largest(template: Template) -> str:
         return ""
     changes = {name: (up.sum() / total - 1, down.sum() / total - 1) for name, (up, down) in template.shifts.items()}
     name = max(changes, key=lambda key: max(map(abs, changes[key])))
-    up, down = changes[name]
-    return f"{name} {100 * up:+.2g} / {100 * down:+.2g} %"
+    up, down = (round(100 * change, 3) + 0.0 for change in changes[name])  # rounding errors are no shifts, -0 is 0
+    return f"{name} {up:+.2g} / {down:+.2g} %"

@@ -30,12 +30,12 @@ figure = plots.draw_jets(jets, scores, titles=["leading jet", "second jet"])
 figure
 
 # %%
-# Coloured by the change of a discriminant if the constituent is left out. ``attribute`` adds a column to the links
-# between jets and candidates, from which the rows of each jet are taken.
+# Coloured by what each constituent adds to a discriminant: its value minus that without the constituent.
+# ``attribute`` adds a column to the links between jets and candidates, from which the rows of each jet are taken.
 links = attribute(tagger, events, "log HbbvsQCD", method="occlusion", prefix="hbb").FatJetPFCands[0]
 contributions = [ak.to_numpy(ak.fill_none(links.hbb_occlusion[links.jetIdx == jet], 0)) for jet in range(2)]
 figure = plots.draw_jets(
-    jets, titles=["leading jet", "second jet"], contributions=contributions, quantity="change of log HbbvsQCD"
+    jets, titles=["leading jet", "second jet"], contributions=contributions, quantity="contribution to log HbbvsQCD"
 )
 figure
 

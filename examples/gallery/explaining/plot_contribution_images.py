@@ -2,8 +2,9 @@
 Where in the jet contributions come from
 ========================================
 
-The effect of each constituent on a discriminant, as columns beside the constituents, summed in pixels around the axis
-of the jet. Occlusion needs no torch: a constituent is left out, and the network runs again.
+What each constituent adds to a discriminant, as columns beside the constituents, summed in pixels around the axis
+of the jet. Occlusion needs no torch: a constituent is left out, the network runs again, and the difference of the
+discriminant with and without it is its effect.
 """
 
 import awkward as ak
@@ -41,7 +42,7 @@ def image(sample):
 from jettagger import plots
 
 images = {"X → HH → 4b": image("XHH-1000"), "multijets": image("QCD")}
-figure = plots.contribution_images(images, settings, quantity="change of log HbbvsQCD", title="toy network")
+figure = plots.contribution_images(images, settings, quantity="contribution to log HbbvsQCD", title="toy network")
 figure
 
 # %%

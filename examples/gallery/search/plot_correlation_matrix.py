@@ -2,7 +2,8 @@
 Correlations of the parameters of a fit
 =======================================
 
-Correlations of the parameters of a fit, from its covariance matrix.
+Parameters that change the same bins are correlated after a fit: the data know their sum better than each of them.
+Left out are parameters whose correlations with all others are below 0.1.
 """
 
 from jettagger import plots

@@ -6,26 +6,19 @@ One configuration, here that of ``make demo``, from files to histograms, templat
 and ``jettagger limit`` do the same from the shell, and write everything into a folder.
 """
 
-import warnings
-
-from jettagger.processors.search import SearchWarning
-
 from jettagger.search import make_templates, read_config, run_search
 from jettagger.testing import example_path
 
-config = read_config(example_path("QCD.root").parent.parent / "demo.yaml")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", SearchWarning)  # notes on small samples, which the result has, too
-    result = run_search(config)
-for note in result.notes[:3]:
-    print("note:", note)
+result = run_search(read_config(example_path("QCD.root").parent.parent / "demo.yaml"))
+for name, flow in result.cutflow.items():
+    print(f"{name}: {flow['SR']['loose']['events']} simulated events are left in the signal region")
 
 # %%
 # Histograms have the categories ``dataset``, ``region`` and ``variation``.
 from jettagger import plots
 from jettagger.histograms import pick
 
-styles = plots.process_styles(["QCD", "tt", "X1000", "X1500", "X2000"])
+styles = plots.process_styles(["multijets", "top quarks", "X(1000 GeV), 1 pb"])
 
 
 def all_regions(name):
@@ -35,7 +28,8 @@ def all_regions(name):
 figure = plots.spectrum(
     {"top quarks": all_regions("tt"), "multijets": all_regions("QCD")},
     signals={"X(1000 GeV), 1 pb": all_regions("X1000")},
-    title="138 fb$^{-1}$ (13 TeV), toy network",
+    styles=styles,
+    title="138 fb$^{-1}$ (13.6 TeV), toy network",
 )
 figure
 
@@ -45,6 +39,8 @@ figure
 from jettagger.statistics.limits import limit
 
 templates = make_templates(result)
+for note in templates.report[:3]:
+    print("note:", note)
 found = limit(templates.workspace("X1500"), signal="X1500", mass=1500.0, cross_section=1.0, asimov=True)
 print(
     f"expected limit at 95 % CL: {found.expected[2]:.2g} pb, band {found.expected[1]:.2g} to {found.expected[3]:.2g} pb"
