@@ -253,6 +253,23 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         plots.fitted_spectrum(found, "VR", edges=[0, 1])
 
 
+def test_a_fit_whose_parameters_are_at_bounds_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no correlations; the other pictures are not lost."""
+    plots: Any = pytest.importorskip("jettagger.plots")
+    pytest.importorskip("mplhep")
+    from jettagger.cli import fit as command
+
+    found = fit_search(workspace([5, 1], [0.5, 10], [0, 10]), signal="X", mass=1000)
+    assert len(found.names) == 0
+    with pytest.raises(InvalidValues, match="no correlations to draw"):
+        plots.correlation_matrix(found)
+    monkeypatch.setattr("jettagger.plots.save_figure", lambda figure, path: path.touch())
+    command._draw(tmp_path, tmp_path, [found], [], [], {"edges": [0, 1, 2], "label": "", "name": "m"})
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert {"significance", *(f"X_postfit_{item.region}" for item in found.postfit)} <= names
+    assert "X_correlations" not in names
+
+
 @pytest.mark.slow
 def test_toys_in_processes_are_the_same() -> None:
     done: list[int] = []

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -296,7 +297,8 @@ def _draw(
             keep(plots.fitted_pulls(item, label=label), f"{item.signal}_pulls")
         if item.impacts:
             keep(plots.strength_impacts(item, label=label), f"{item.signal}_impacts")
-        keep(plots.correlation_matrix(item, smallest=0.05, label=label), f"{item.signal}_correlations")
+        with suppress(InvalidValues):  # all parameters are at bounds
+            keep(plots.correlation_matrix(item, smallest=0.05, label=label), f"{item.signal}_correlations")
     keep(plots.significances(fits, styles=styles, label=label), "significance")
     if limits:
         keep(plots.limit_band(limits, label=label), "limits")
