@@ -2,9 +2,10 @@
 Rejection against sculpting
 ===========================
 
-Decorrelation costs rejection. Each point is a score at a signal efficiency of 50 %: how much background it rejects,
-and how much the spectrum of the rest differs from that of all (one over the Jensen-Shannon divergence). Here a score
-is corrected for a part of its dependence on the mass.
+Each point is a score at a signal efficiency of 50 %: how much background it rejects, and how much the spectrum of the
+rest differs from that of all (one over the Jensen-Shannon divergence). Here a score is corrected for a part of its
+dependence on the mass. That first gains rejection, as heavy background no longer passes for its mass alone; the last
+steps towards a flat score cost some, as a decorrelation does in most cases.
 """
 
 import numpy as np
