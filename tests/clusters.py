@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@contextmanager
+def _collected_at_the_end() -> Iterator[None]:
+    """What dask leaves open is found here, not in the test in which Python happens to collect it."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @contextmanager
@@ -21,6 +34,7 @@ def local_cluster(
     """
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
     with (
+        _collected_at_the_end(),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,
