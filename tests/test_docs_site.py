@@ -17,6 +17,7 @@ from types import ModuleType
 from urllib.parse import unquote
 
 import pytest
+from test_packaging import copy_of_the_repository
 
 import jettagger
 
@@ -87,7 +88,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(folder / "doctrees")]
     command += ["-D", "nb_execution_mode=off", "-D", "sphinx_gallery_conf.filename_pattern=none_runs"]
-    made = subprocess.run([*command, str(DOCS), str(folder / "html")], capture_output=True, text=True, check=False)
+    # pages are written on the way: in the repository other processes would read, or write, them at the same time
+    command += [str(copy_of_the_repository(folder / "repository") / "docs"), str(folder / "html")]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
     return folder / "html"
 
@@ -139,7 +142,7 @@ def test_all_public_names_are_in_the_reference(site: Path) -> None:
 @pytest.mark.slow
 def test_no_page_shows_the_machine_that_built_it_or_a_warning(site: Path) -> None:
     texts = {path: path.read_text(encoding="utf-8") for path in pages_of(site)}
-    places = (f"{ROOT}/", f"{ROOT}'", sys.prefix)
+    places = (f"{ROOT}/", f"{ROOT}'", str(site.resolve().parent), sys.prefix)
     assert [path for path, text in texts.items() if any(place in text for place in places)] == []
     assert [path for path, text in texts.items() if re.search(r"\wWarning: ", text) and "gallery" in path.parts] == []
 
