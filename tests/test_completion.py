@@ -169,7 +169,8 @@ def test_zsh(place: Path, tmp_path: Path) -> None:
     (tmp_path / ".zshrc").write_text(ZSH.format(script=place / "script.zsh", out=out))
     keyboard, terminal = pty.openpty()
     # what it shows has to be read, or it waits
-    threading.Thread(target=read_all, args=[keyboard], daemon=True).start()
+    reader = threading.Thread(target=read_all, args=[keyboard], daemon=True)
+    reader.start()
     with subprocess.Popen(
         [zsh, "-i"],
         stdin=terminal,
@@ -189,6 +190,7 @@ def test_zsh(place: Path, tmp_path: Path) -> None:
         finally:
             shell.kill()
             os.close(terminal)
+    reader.join()  # or it might read from the next file of this number
     os.close(keyboard)
     check(offered, "files")
 
