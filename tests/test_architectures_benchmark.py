@@ -385,6 +385,12 @@ def test_what_the_page_says_in_words_is_so() -> None:
     for key in btag["dips"]:
         others = [btag[name][key] for name in btag if name.startswith("rnnip")]
         assert all(abs(value - btag["dips"][key][0]) < 2 * np.hypot(s, btag["dips"][key][1]) for value, s, _ in others)
+    dips, rnnip = (found["costs"][f"btag_{name}_cpu"] for name in ("dips", "rnnip"))
+    shares = [dips[key] / rnnip[key] for key in ("training_us_per_jet", "onnx_us_per_jet")]
+    words = "equal size and at most {} tracks, DIPS takes {:.2f} and {:.2f} of RNNIP's time".format(
+        MOST["tracks"], *shares
+    )
+    assert words in page.PAGE.read_text(encoding="utf-8")
     quark = found["rejections"]["quark"]["10000"]
     lists = ("gru", "cnn1d", "deepset", "transformer")
     for key in (key for key in quark["gru"] if key.endswith("0.5")):
@@ -402,6 +408,20 @@ def test_what_the_page_says_in_words_is_so() -> None:
     }
     assert max(moved["fat"]) > 0.2
     assert max(moved["quark"]) < 0.125  # exp(0.125) = 1.13
+    trained = {
+        (task, variant): {
+            name
+            for name, made in found["modelling"][task]["10000"].items()
+            if any(key.startswith(f"{variant} on ") for key in made["ratios"])
+        }
+        for task in ("fat", "quark")
+        for variant in VARIANTS
+    }
+    fast = {"gru", "cnn1d", "deepset", "dense", "trees"}
+    assert trained["fat", "tune"] == trained["fat", "card"] == fast
+    assert trained["fat", "default"] - trained["fat", "alternative"] == {"cnn1"}
+    assert not trained["quark", "tune"] | trained["quark", "card"]
+    assert trained["quark", "default"] - trained["quark", "alternative"] == {"cnn1", "cnn6", "transformer"}
     samples = "The change of the test sample moves the rejection more than the change of the training sample."
     assert verdicts_of[samples]["verdict"] == "not decided"
 
