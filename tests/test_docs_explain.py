@@ -47,6 +47,14 @@ def test_gradients_cost_at_most_eight_times_a_forward_pass() -> None:
     assert many["peak"] < 2 * many["events"]
 
 
+def test_integrated_gradients_add_up_for_99_of_100_jets() -> None:
+    """The sum is within 1 % of the difference."""
+    found = stored()["convergence"]
+    assert found["jets"] >= 2000
+    assert found["complete"] >= 0.99
+    assert found["q99"] <= 0.01
+
+
 def test_maps_lose_their_correlation_with_random_weights() -> None:
     cells = stored()["sanity"]["saliency"]["signed"]
     for cell in cells.values():

@@ -102,6 +102,27 @@ def test_methods_with_gradients(nano: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.data
+def test_maps_of_the_2023_transformer(shared: Path, tmp_path: Path) -> None:
+    """Of real jets; every slot with a constituent has a finite derivative."""
+    pytest.importorskip("torch")
+    folder = shared / "models" / "part-ak8-2023"
+    if not (folder / "model.onnx").is_file():
+        pytest.skip("no network")
+    nano = str(shared / "cms" / "pfnano.root")
+    content, files = explained(tmp_path, nano, "-d", "log HbbvsQCD", "-n", "8", model=str(folder))
+    assert content["counts"]["jets explained"] == 8
+    assert not any("not finite" in text or "differences" in text for text in content["remarks"])
+    (group,) = content["groups"]
+    for name, variables in content["variables"].items():
+        assert f"map_{name}.png" in files
+        values = np.array(group["maps"][name], dtype=float)
+        assert values.shape[0] == len(variables)
+        assert np.isfinite(values[:, 0]).all()
+        assert (np.abs(values[:, 0]) > 0).any()
+
+
+@pytest.mark.slow
 def test_attention_weights_add_up_to_one(nano: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     content, files = explained(
