@@ -3,8 +3,8 @@ Masses of assigned jets
 =======================
 
 Events with four jets of two Higgs bosons and others. Which jets belong together? The smallest chi-square of the
-masses is a simple method, with or without b tags; networks do better, see :doc:`/assignment`. The events are toys:
-isotropic decays with smeared energies.
+masses is a simple method, with or without b tags; :doc:`/assignment` compares it with trained networks. The events
+are toys: isotropic decays with smeared energies.
 """
 
 import awkward as ak

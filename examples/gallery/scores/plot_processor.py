@@ -2,7 +2,7 @@
 A coffea processor
 ==================
 
-A tagger is a value: a processor keeps it, and pickles as a path and a checksum. The same processor runs with any
+A tagger is a value, which a processor keeps; pickled, it is a path and a checksum. The same processor runs with any
 executor.
 """
 

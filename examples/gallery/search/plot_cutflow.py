@@ -38,7 +38,7 @@ def flow(name):
     return yields
 
 
-samples = {"multijets": "QCD", "top quarks": "tt", "X(1000 GeV)": "XHH-1000"}
+samples = {"multijets": "QCD", "top quarks": "tt", "X(1000 GeV), 1 pb": "XHH-1000"}
 figure = plots.cutflow({label: flow(name) for label, name in samples.items()}, title="138 fb$^{-1}$, shipped samples")
 figure
 
