@@ -20,7 +20,7 @@ from jettagger.explain.scorer import Scorer
 __all__ = ["measure_sanity", "randomised"]
 
 #: number of draws of random weights
-DRAWS = 3
+DRAWS = 10
 
 
 def randomised(bundle: Any, folder: Path, *, last_only: bool, seed: int) -> Path:
@@ -94,7 +94,7 @@ def measure_sanity(tagger: jt.Tagger, jets: JetInputs, folder: Path) -> dict[str
     -------
     dict
         Method -> form of the map -> what is random -> mean over jets and draws, standard deviation between draws, and
-        the number of jets.
+        the numbers of jets and draws.
     """
     from scipy.stats import spearmanr
 
@@ -125,6 +125,7 @@ def measure_sanity(tagger: jt.Tagger, jets: JetInputs, folder: Path) -> dict[str
                     values[form].append(rows)
             for form, draws in values.items():
                 means = np.array([np.mean(rows) for rows in draws])
-                cell = {"mean": float(means.mean()), "between draws": float(means.std(ddof=1)), "jets": len(draws[0])}
+                cell = {"mean": float(means.mean()), "between draws": float(means.std(ddof=1))}
+                cell |= {"jets": len(draws[0]), "draws": len(draws)}
                 found.setdefault(name, {}).setdefault(form, {})[what] = cell
     return found
