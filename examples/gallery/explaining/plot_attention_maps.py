@@ -3,7 +3,7 @@ Attention of a Particle Transformer
 ===================================
 
 Mean attention weights of the layers of the toy network: how much of each constituent (columns) goes into each other
-one (rows). Weights are what they are called; they are not contributions to a score.
+one (rows). These are weights of a mean, not contributions to a score.
 """
 
 from coffea.nanoevents import NanoEventsFactory, PFNanoAODSchema
