@@ -548,7 +548,12 @@ def test_it_works_over_processes(method: str) -> None:
     tagger = jt.load_tagger("tinyParT")
     expected, _ = _hbb(jt.load_tagger("tinyParT", threads=1), 1)  # the parent has used its session before
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
-        got, threads = pool.submit(_hbb, tagger, 1).result(timeout=120)
+        try:
+            got, threads = pool.submit(_hbb, tagger, 1).result(timeout=300)
+        except Exception:  # the pool would wait for it for ever
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
     np.testing.assert_allclose(ak.to_numpy(ak.flatten(got)), ak.to_numpy(ak.flatten(expected)), atol=1e-6)
     assert threads == 1, "one thread inside a worker"
 
