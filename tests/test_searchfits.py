@@ -268,6 +268,14 @@ def test_a_fit_whose_parameters_are_at_bounds_is_drawn(tmp_path: Path, monkeypat
     names = {path.stem for path in tmp_path.iterdir()}
     assert {"significance", *(f"X_postfit_{item.region}" for item in found.postfit)} <= names
     assert "X_correlations" not in names
+    text = command._text([found], [], {}, [], False)
+    assert "at its bound, without an uncertainty\n  significance: expected" in text
+    assert "impacts" not in text
+    item = fit_search(SPACE)
+    assert item.impacts[0].up is not None
+    lost = replace(item, impacts=(replace(item.impacts[0], down=None),))
+    expected = f"  impacts: {item.impacts[0].name} {item.impacts[0].up:+.2g}/none\n"
+    assert expected in command._text([lost], [], {}, ["few events"], False)
 
 
 @pytest.mark.slow

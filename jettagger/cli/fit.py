@@ -217,7 +217,8 @@ def _plan(
 def _text(fits: list[SearchFit], limits: list[Limit], failed: dict[str, str], report: list[str], asimov: bool) -> str:
     lines = []
     for item in fits:
-        lines.append(f"{item.signal} ({item.mass:g} GeV): strength {item.strength:.4g} ± {item.uncertainty:.2g}")
+        spread = f" ± {item.uncertainty:.2g}" if item.uncertainty > 0 else ", at its bound, without an uncertainty"
+        lines.append(f"{item.signal} ({item.mass:g} GeV): strength {item.strength:.4g}{spread}")
         observed = "" if item.significance is None else f", observed {item.significance:.2f}"
         lines.append(f"  significance: expected {item.expected_significance:.2f}{observed} standard deviations")
         if item.goodness is not None:
@@ -232,9 +233,11 @@ def _text(fits: list[SearchFit], limits: list[Limit], failed: dict[str, str], re
                 f"  goodness of fit: {good.statistic:.4g} for {good.degrees} degrees of freedom, "
                 f"p = {good.asymptotic:.3f}{toys}{lost}"
             )
-        lines.append("  uncertainty: " + ", ".join(f"{name} {size:.2g}" for name, size in item.groups.items()))
-        ranked = [f"{one.name} {one.up or 0:+.2g}/{one.down or 0:+.2g}" for one in item.impacts[:RANKED]]
-        lines.append("  impacts: " + ", ".join(ranked))
+        groups = [f"{name} {size:.2g}" for name, size in item.groups.items()]
+        lines += [f"  uncertainty: {', '.join(groups)}"] if groups else []
+        moved = [one for one in item.impacts if one.size > 0 or None in (one.up, one.down)]
+        ranked = [f"{one.name} {_change(one.up)}/{_change(one.down)}" for one in moved[:RANKED]]
+        lines += [f"  impacts: {', '.join(ranked)}"] if ranked else []
         pulled = [one for one in item.parameters if one.pull is not None and abs(one.pull) > 1]
         if pulled:
             lines.append("  pulled by more than one: " + ", ".join(f"{one.name} {one.pull:+.2f}" for one in pulled))
@@ -247,6 +250,10 @@ def _text(fits: list[SearchFit], limits: list[Limit], failed: dict[str, str], re
         lines.append("the data are the sum of the backgrounds in some or all regions: all results are expected ones")
     lines += [f"templates: {line}" for line in report]
     return "\n".join(lines)
+
+
+def _change(value: float | None) -> str:
+    return "none" if value is None else f"{value:+.2g}"
 
 
 def _closure(item: Closure) -> str:
