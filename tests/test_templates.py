@@ -691,6 +691,7 @@ def test_command_line(tmp_path, capsys):
     # less background at the higher mass
     assert kept["limits"][1]["expected"][2] < kept["limits"][0]["expected"][2]
     assert (tmp_path / "limits.txt").read_text() == printed
+    assert "limits in units of the cross section of the signal; the last column in fb\n" in printed
     assert not (tmp_path / "limits.png").exists()
     pytest.importorskip("mplhep")
     assert main(["limit", str(tmp_path), "--signal", "X2000"]) == 0

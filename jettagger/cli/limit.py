@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if all(item.observed is None and not any(item.expected) for item in found):
         reasons = dict.fromkeys(reason for item in found for reason in item.missing.values())
         raise InvalidValues(f"no limit was found: {'; '.join(reasons)}")
-    text = table(found) + "\n"
+    text = table(found) + "\nlimits in units of the cross section of the signal; the last column in fb\n"
     report = load_report(args.folder)
     if asimov:
         why = "the data are blind" if any(": blind," in line for line in report) else "no data"
