@@ -88,6 +88,22 @@ def jec_train(folder: Path) -> Line:
     return ["jec", "train", str(jec_config(folder)), "-o", str(folder / "out"), "--no-plots"]
 
 
+def jec_import(folder: Path) -> Line:
+    """With random weights of the network of a configuration, as the original would save them."""
+    import numpy as np
+
+    from jettagger.jec import open_data, read_config
+    from jettagger.jec.importing import write_weights
+    from jettagger.jec.training import architecture_for
+
+    config = read_config(jec_config(folder))
+    shapes = architecture_for(config, open_data(config.data.location).transforms()).weights
+    rng = np.random.default_rng(1)
+    weights = {name: abs(rng.normal(0, 0.1, shape)).astype("f4") for name, shape in shapes.items()}
+    write_weights(folder / "weights.npz", weights)
+    return ["jec", "import", str(folder / "weights.npz"), str(folder / "config.yaml"), "-o", str(folder / "imported")]
+
+
 def jec_build_transform(folder: Path) -> Line:
     return ["jec", "build-transform", str(jec_location(folder)), "-o", str(folder / "transform.yaml")]
 
@@ -265,6 +281,7 @@ LINES: dict[str, Callable[[Path], Line]] = {
     "discriminants show": lambda _: ["discriminants", "show", "HbbvsQCD"],
     "discriminants groups": lambda _: ["discriminants", "groups"],
     "jec train": jec_train,
+    "jec import": jec_import,
     "jec build-transform": jec_build_transform,
     "jec inputs": jec_inputs,
     "jec predict": jec_predict,
