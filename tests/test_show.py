@@ -122,6 +122,22 @@ def test_the_five_highest_scores_are_bars() -> None:
     assert highest({"a": float("nan"), "b": 1.0}) == [("b", 1.0)]
 
 
+def test_pictures_have_the_model_a_full_legend_and_one_axis_of_scores() -> None:
+    jets = ak.concatenate([jets_of()] * 2)
+    figure = draw_jets(jets, [{"proba": 0.9}, {"proba": 0.1, "probb": 0.05}], model="toy network")
+    scores = [axes for axes in figure.axes if axes.get_xlabel() == "score"]
+    assert [axes.get_title() for axes in scores] == [f"{number} highest scores of toy network" for number in (1, 2)]
+    assert {axes.get_xlim() for axes in scores} == {scores[0].get_xlim()}
+    (legend,) = figure.legends
+    labels = {item.get_text() for item in legend.get_texts()}
+    assert labels >= {"hadron", "photon", "electron", "muon", "charged: filled", "neutral: open"}
+    assert labels >= {"resonance", "decay product"}
+    assert sum("of $p_T$" in label for label in labels) > 1
+    # contributions of the model alone
+    figure = draw_jets(jets_of(), contributions=[np.zeros(4)], model="toy network")
+    assert figure.get_suptitle() == "toy network"
+
+
 def test_what_a_table_lacks_is_left_out() -> None:
     jets = jets_of(
         genpart_pid=None, jet_sdmass=None, jet_label=None, part_d0val=None, part_dzval=None, part_isMuon=None
