@@ -93,7 +93,7 @@ def test_bash(place: Path) -> None:
     script = "\n".join(
         (
             f"source {shlex.quote(str(place / 'script.bash'))}",
-            'compopt() { files="$*"; }',
+            'compopt() { files="$files $*"; }',
             'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); files=""',
             '_jettagger; echo "${COMPREPLY[*]}|$files"; }',
             *calls,
@@ -106,7 +106,10 @@ def test_bash(place: Path) -> None:
     said = done.stdout.splitlines()
     offered = [set(line.partition("|")[0].split()) for line in said]
     check(dict(zip(lines, offered, strict=False)))
-    assert all("-o default" in line for line in said[len(lines) :]), "files are left to bash"
+    files = dict(zip(OF_FILES, said[len(lines) :], strict=True))
+    assert all("-o default" in line for line in files.values()), "files are left to bash where nothing else is offered"
+    assert files["search "].partition("|")[0].split() == ["merge", "nano.root"]
+    assert "-o filenames" in files["search "]
 
 
 def test_bash_offers_all_options_of_all_commands(place: Path) -> None:
@@ -114,10 +117,12 @@ def test_bash_offers_all_options_of_all_commands(place: Path) -> None:
     if bash is None:
         pytest.skip("bash is not installed")
     parsers = {" ".join(words): one for verb in COMMANDS for words, one in leaves(parser_of(verb), [verb])}
-    calls = [f"_jettagger_options {shlex.quote(words)}" for words in parsers]
+    calls = [f"_jettagger_options {shlex.quote(words)}" for words in ("", *parsers)]
     script = "\n".join((f"source {shlex.quote(str(place / 'script.bash'))}", *calls))
     said = subprocess.run([bash, "--norc", "-c", script], capture_output=True, text=True, check=True).stdout
-    offered = dict(zip(parsers, said.splitlines(), strict=True))
+    first, *others = said.splitlines()
+    assert set(first.split()) == {"-h", "--help", "-V", "--version", "-q", "--quiet", "--json", "-v", "--verbose"}
+    offered = dict(zip(parsers, others, strict=True))
     for words, parser in parsers.items():
         assert set(offered[words].split()) == set(parser._option_string_actions), words
 

@@ -86,6 +86,7 @@ def commands() -> list[Command]:
         Option(("-V", "--version"), "print the version", "flag"),
         Option(("-q", "--quiet"), "print errors only", "flag"),
         Option(("--json",), "print one JSON document", "flag"),
+        Option(("-v", "--verbose"), "show the log on standard error", "flag"),
     )
     found = [Command("", first, everywhere, ())]
     for verb in verbs:
@@ -203,6 +204,12 @@ _jettagger() {
     *) words="$words $kind" ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
+  # bash offers files itself where nothing else is offered: 'search merge' beside 'search FILE'
+  if [[ "$kind" == "@files" && ${#COMPREPLY[@]} -gt 0 ]]; then
+    local file
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r file; do COMPREPLY+=("$file"); done < <(compgen -f -- "$current")
+  fi
 }
 
 complete -F _jettagger jettagger
