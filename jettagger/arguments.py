@@ -248,7 +248,8 @@ def of_type(value: Any, annotation: Any, where: str) -> None:
     jettagger.errors.WrongType: load_tagger(), argument name_or_folder: got int 3, expected text or None
     """
     if not fits(value, annotation):
-        raise WrongType(f"{where}: got {shown(value)}, expected {in_words(annotation)}")
+        got, expected = shown(value), in_words(annotation)
+        raise WrongType(f"{where}: got {got}, expected {expected}", where=where, got=got, expected=expected)
 
 
 def in_range(value: float, where: str, low: float, high: float = sys.float_info.max, *, above: bool = False) -> None:
@@ -280,7 +281,8 @@ def in_range(value: float, where: str, low: float, high: float = sys.float_info.
     expected = f"above {low:g}" if above else f"of at least {low:g}"
     if high < sys.float_info.max:
         expected = f"{f'above {low:g} and up' if above else f'from {low:g}'} to {high:g}"
-    raise ConfigError(f"{where}: got {value!r}, expected a number {expected}")
+    text = f"{where}: got {value!r}, expected a number {expected}"
+    raise ConfigError(text, where=where, got=repr(value), expected=f"a number {expected}")
 
 
 def _hints(function: Any) -> dict[str, Any]:

@@ -262,9 +262,13 @@ def lost_workers_named() -> Iterator[None]:
             raise
         limit = int(killed.last_worker.memory_limit or 0)
         most = f"{size_text(limit)} each" if limit else "none set"
+        number, place = killed.allowed_failures + 1, _place(error, killed)
         raise WorkerError(
-            f"{killed.allowed_failures + 1} workers died at {_place(error, killed)}, most likely out of memory (memory "
-            f"limit of the workers: {most}): use a smaller chunksize or workers with more memory"
+            f"{number} workers died at {place}, most likely out of memory (memory "
+            f"limit of the workers: {most}): use a smaller chunksize or workers with more memory",
+            where=place,
+            got=f"{number} workers died",
+            expected="a smaller chunksize or workers with more memory",
         ) from error
 
 

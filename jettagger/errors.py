@@ -54,6 +54,7 @@ __all__ = [
     "WrongType",
     "nearest",
     "output_exists",
+    "parts_of",
     "pip_line",
     "reason_of",
     "renamed",
@@ -101,6 +102,51 @@ def visible(text: str, longest: int = LONGEST) -> str:
     return text
 
 
+#: place in front of a message: a line of a file, a command, an option, an argument, a file
+_PLACE = re.compile(
+    r"(?P<where>.+?, line \d+|jettagger(?: [\w-]+)+|--[\w-]+|[\w.]+\(\), argument \w+"
+    r"|\S+\.(?:root|parquet|h5|json|yaml|yml|onnx|npz|txt)\S*?): "
+)
+#: a file of which the message says something
+_SUBJECT = re.compile(
+    r"(?:cannot read )?(?P<where>[^\s:]+\.(?:root|parquet|h5|json|yaml|yml|onnx|npz|txt))"
+    r"(?=:| (?:is|has|lacks|holds|exists|cannot|does)\b)"
+)
+_GOT = re.compile(r"\b(?:got|unknown [a-z ]+) (?P<got>.+?)(?=, expected |; |, which | \(|$)", re.MULTILINE)
+_EXPECTED = re.compile(r"\b(?:expected|must be) (?P<expected>.+?)(?=, got |; |$)", re.MULTILINE)
+_ALLOWED = re.compile(r"\bAllowed: (?P<allowed>.+)$", re.MULTILINE)
+_NEAREST = re.compile(r"\(nearest: (?P<nearest>[^)]+)\)")
+
+
+def parts_of(message: str) -> dict[str, Any]:
+    """What a message tells of the parts of an error, as far as it has the usual words.
+
+    Parameters
+    ----------
+    message : str
+
+    Returns
+    -------
+    dict
+        where, got and expected, str or None; nearest, a list of str.
+
+    Examples
+    --------
+    >>> parts_of("search.yaml, line 2: 'luminosity' must be a number, got 'x'")
+    {'where': 'search.yaml, line 2', 'got': "'x'", 'expected': 'a number', 'nearest': []}
+    """
+    place = _PLACE.match(message) or _SUBJECT.match(message)
+    patterns = (_GOT, _EXPECTED, _ALLOWED, _NEAREST)
+    got, expected, allowed, close = (pattern.search(message) for pattern in patterns)
+    valid = f"one of {allowed['allowed']}" if allowed else None
+    return {
+        "where": place["where"] if place else None,
+        "got": got["got"] if got else None,
+        "expected": expected["expected"] if expected else valid,
+        "nearest": close["nearest"].split(", ") if close else [],
+    }
+
+
 class JettaggerError(Exception):
     """Base of all errors raised on purpose by jettagger; their texts are `visible`.
 
@@ -114,12 +160,11 @@ class JettaggerError(Exception):
         What is there, and what should be.
     nearest : sequence of str
         The most similar valid names.
-    """
 
-    where: str | None
-    got: str | None
-    expected: str | None
-    nearest: Sequence[str]
+    Notes
+    -----
+    An error that is raised without any of these parts has those that its message tells (`parts_of`).
+    """
 
     def __init__(
         self,
@@ -130,7 +175,63 @@ class JettaggerError(Exception):
         nearest: Sequence[str] = (),
     ) -> None:
         super().__init__(*(visible(item) if isinstance(item, str) else item for item in args))
-        self.where, self.got, self.expected, self.nearest = where, got, expected, list(nearest)
+        texts = {"where": where, "got": got, "expected": expected}
+        self._parts: dict[str, Any] = {key: visible(text) for key, text in texts.items() if text}
+        if nearest:
+            self._parts["nearest"] = list(nearest)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """where, got and expected, None if they are not known; nearest, a list."""
+        if not self._parts:
+            return parts_of(str(self))
+        return {"where": None, "got": None, "expected": None, "nearest": [], **self._parts}
+
+    @property
+    def where(self) -> str | None:
+        """File and line, argument, place."""
+        return self.parts["where"]
+
+    @property
+    def got(self) -> str | None:
+        """What is there."""
+        return self.parts["got"]
+
+    @property
+    def expected(self) -> str | None:
+        """What should be there."""
+        return self.parts["expected"]
+
+    @property
+    def nearest(self) -> list[str]:
+        """The most similar valid names."""
+        return self.parts["nearest"]
+
+    def placed(self, place: str) -> JettaggerError:
+        """The same error with a place in front of its message.
+
+        Parameters
+        ----------
+        place : str
+            Such as file and line.
+
+        Returns
+        -------
+        JettaggerError
+            Of the same class; a `ConfigError` instead of `UnknownName`, whose message has a form of its own.
+
+        Examples
+        --------
+        >>> error = UnknownName("sample", "ttt", ["tt"]).placed("search.yaml, line 3")
+        >>> print(error)
+        search.yaml, line 3: unknown sample: 'ttt' (nearest: tt). Known: tt
+        >>> error.where, error.got, error.expected, error.nearest
+        ('search.yaml, line 3', 'ttt', 'one of tt', ['tt'])
+        """
+        kind = ConfigError if isinstance(self, UnknownName) else type(self)
+        told = self.parts
+        inner = f", {told['where']}" if told["where"] and told["where"] not in place else ""
+        return kind(f"{place}: {self}", **{**told, "where": f"{place}{inner}"})
 
 
 class BundleError(JettaggerError):
@@ -231,13 +332,12 @@ class UnknownName(JettaggerError, KeyError):
             text += f". Known: {', '.join(known) or 'none'}"
         elif listing:
             text += f". Expected one of the {len(known)} that {listing} shows"
-        super().__init__(text)
-        self.kind, self.names, self.where = kind, names, where
-        self.got = ", ".join(names)
-        self.expected = f"one of the {len(known)} that {listing} shows" if listing else None
-        self.expected = f"one of {', '.join(known)}" if known and len(known) <= _SHOWN else self.expected
+        expected = f"one of the {len(known)} that {listing} shows" if listing else None
+        expected = f"one of {', '.join(known)}" if known and len(known) <= _SHOWN else expected
+        close = list(dict.fromkeys(near for item in names for near in nearest(item, known)))
+        super().__init__(text, where=where or None, got=", ".join(names), expected=expected, nearest=close)
+        self.kind, self.names = kind, names
         self.known = known if len(known) <= _SHOWN else []
-        self.nearest = list(dict.fromkeys(close for item in names for close in nearest(item, known)))
 
     def __str__(self) -> str:
         return str(self.args[0])

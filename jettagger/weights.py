@@ -12,6 +12,11 @@ from jettagger.types import Floats
 __all__ = ["broadcast", "check_weights", "flat"]
 
 
+def _no_numbers(name: str, got: str) -> WrongType:
+    expected = "an array of numbers"
+    return WrongType(f"{name}: got {got}, expected {expected}", where=name, got=got, expected=expected)
+
+
 def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> None:
     """Refuse weights that are not finite numbers.
 
@@ -46,9 +51,9 @@ def check_weights(weights: Any, *, name: str = "weight", events: Any = None) -> 
         filled = ak.fill_none(ak.values_astype(ak.Array(weights), np.float64), np.nan, axis=None)
     except (TypeError, ValueError) as error:
         kind = getattr(weights, "dtype", None) or type(weights).__name__
-        raise WrongType(f"{name}: got {kind}, expected an array of numbers") from error
+        raise _no_numbers(name, f"{kind}") from error
     if "string" in str(filled.type):
-        raise WrongType(f"{name}: got {filled.type!s:.80}, expected an array of numbers")
+        raise _no_numbers(name, f"{filled.type!s:.80}")
     bad = ~np.isfinite(np.asarray(ak.flatten(filled, axis=None)))
     if not bad.any():
         return

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pages import ROOT, blocks, read
 
-from jettagger.errors import JettaggerError
+from jettagger import errors
 
 PAGE = "docs/errors.md"
 
@@ -51,7 +51,13 @@ def test_an_error_says_all(case: Any) -> None:
     assert shown.count(f"{error['class']}: {message}") == 1
 
 
-def test_parts_of_an_error_are_its_attributes() -> None:
-    error = JettaggerError("x.root: got a, expected b", where="x.root", got="a", expected="b", nearest=("c",))
-    assert (error.where, error.got, error.expected, error.nearest) == ("x.root", "a", "b", ["c"])
-    assert JettaggerError("what").nearest == []
+@pytest.mark.parametrize("case", TABLE.CASES, ids=lambda case: case.title)
+def test_the_parts_are_those_of_the_exception(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them is read from the message."""
+
+    def read(message: str) -> dict[str, Any]:
+        raise AssertionError(message)
+
+    expected = TABLE.provoked(case)
+    monkeypatch.setattr(errors, "parts_of", read)
+    assert TABLE.provoked(case) == expected

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,12 +15,15 @@ from hypothesis import strategies as st
 from jettagger import errors
 from jettagger.errors import (
     LONGEST,
+    ConfigError,
+    InputFileError,
     JettaggerError,
     MissingColumns,
     MissingExtra,
     UnknownName,
     hint,
     nearest,
+    parts_of,
     renamed,
     require,
     visible,
@@ -69,6 +74,71 @@ class TestUnknownName:
         error = UnknownName("column", ["ptt"], ["pt"])
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), again.names) == (UnknownName, str(error), ["ptt"])
+
+
+#: of which each error carries its parts
+EXACT = {
+    *("BundleNotFound", "MissingExtra", "MissingModelFile", "ProviderError", "RemoteError", "UnknownName"),
+    *("WorkerError", "WrongType"),
+}
+
+
+class TestParts:
+    def test_those_that_are_given(self) -> None:
+        error = JettaggerError("x.root: got a, expected b", where="y", nearest=("c",))
+        assert (error.where, error.got, error.expected, error.nearest) == ("y", None, None, ["c"])
+        again = pickle.loads(pickle.dumps(error))
+        assert again.parts == error.parts
+
+    def test_those_that_the_message_tells(self) -> None:
+        error = JettaggerError("x.root: got a, expected b (nearest: c, d)")
+        assert (error.where, error.got, error.expected) == ("x.root", "a", "b (nearest: c, d)")
+        assert error.nearest == ["c", "d"]
+        assert JettaggerError("what").parts == {"where": None, "got": None, "expected": None, "nearest": []}
+        assert JettaggerError().parts == JettaggerError("what").parts
+
+    @pytest.mark.parametrize(
+        ("message", "where"),
+        [
+            ("a.yaml, line 3: no layers", "a.yaml, line 3"),
+            ("jettagger tag: got 'x'", "jettagger tag"),
+            ("limit(), argument toys: got -1", "limit(), argument toys"),
+            ("out/a.parquet: is damaged", "out/a.parquet"),
+            ("out/a.parquet is damaged", "out/a.parquet"),
+            ("cannot read out/a.parquet: denied", "out/a.parquet"),
+            ("the models of a.root: none", None),
+            ("my a.root is damaged", None),
+            ("a.rooted is damaged", None),
+        ],
+    )
+    def test_places(self, message: str, where: str | None) -> None:
+        assert parts_of(message)["where"] == where
+
+    def test_a_place_is_put_in_front(self) -> None:
+        inner = InputFileError("a.root: got b", where="a.root", got="b", expected="c", nearest=["d"])
+        error = inner.placed("x.yaml, line 2")
+        assert type(error) is InputFileError
+        assert str(error) == "x.yaml, line 2: a.root: got b"
+        assert error.parts == {"where": "x.yaml, line 2, a.root", "got": "b", "expected": "c", "nearest": ["d"]}
+        named = UnknownName("key", "ab", ["abc"]).placed("x.yaml")
+        assert type(named) is ConfigError
+        assert named.parts == {"where": "x.yaml", "got": "ab", "expected": "one of abc", "nearest": ["abc"]}
+
+    def test_they_are_as_bounded_and_printable_as_the_message(self) -> None:
+        for error in (JettaggerError("x", where="\x1b" * 10**6), UnknownName("key", "\x1b" * 10**6, [])):
+            assert all(len(text) <= LONGEST and "\x1b" not in text for text in (error.where or "", error.got or ""))
+
+    def test_some_classes_always_carry_them(self) -> None:
+        package = Path(errors.__file__).parent
+        seen = set()
+        for path in [*package.rglob("*.py"), *(package.parent / "processors").glob("*.py")]:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+                if name in EXACT - {"UnknownName"}:
+                    seen.add(name)
+                    given = {word.arg for word in node.keywords}
+                    assert given >= {"where", "got", "expected"} or None in given, f"{path}, line {node.lineno}"
+        assert seen == EXACT - {"UnknownName"}
 
 
 class TestNearest:

@@ -25,13 +25,13 @@ from jettagger.config.models import (
     Shorthand,
     Size,
     model_at,
-    rename_keys,
     schema_of,
     validated,
     validated_json,
 )
+from jettagger.config.renaming import rename_keys
 from jettagger.config.yamlfile import read_yaml
-from jettagger.errors import BundleError, ConfigError
+from jettagger.errors import BundleError, ConfigError, UnknownName
 from jettagger.images.settings import PRESETS
 from jettagger.search import read_config
 from jettagger.search.schema import RENAMED
@@ -114,6 +114,34 @@ def test_a_misspelt_key_is_not_missing_too_and_all_else_is_listed() -> None:
     assert len(str(caught.value).splitlines()) == 11
 
 
+@pytest.mark.parametrize(
+    ("text", "got", "expected", "nearest"),
+    [
+        ("{nubmer: 1, share: 2}", "'nubmer'", "one of size, share, number", ["number"]),
+        ("{number: 1.5}", "1.5", "a whole number of at least 1", []),
+        ("{number: 1, share: 2}", "2", "a number from 0 to 1", []),
+        ("{number: 1, size: no}", "False", "a positive size like 500MB or 2GiB", []),
+        ("{number: 1, size: big}", "'big'", "a positive size like 500MB or 2GiB", []),
+        ("{size: 1GB}", "is missing", "the key 'number'", []),
+        ("[1]", "a list", "a mapping", []),
+    ],
+)
+def test_an_error_of_a_file_has_the_parts_of_its_first_problem(
+    text: str, got: str, expected: str, nearest: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validated(Whole, read_yaml(f"names: a\nleaf: {text}\nleaves: {{}}", "x.yaml"))
+    parts = {"where": "x.yaml, line 2", "got": got, "expected": expected, "nearest": nearest}
+    assert caught.value.parts == parts, str(caught.value)
+
+
+def test_errors_that_get_a_place_keep_their_parts() -> None:
+    document = read_yaml("a:\n  b: 1", "x.yaml")
+    with pytest.raises(ConfigError) as caught, document.at("a", "b"):
+        raise UnknownName("sample", "ttt", ["tt"])
+    assert caught.value.parts == {"where": "x.yaml, line 2", "got": "ttt", "expected": "one of tt", "nearest": ["tt"]}
+
+
 def test_files_of_another_version_are_refused_before_their_keys() -> None:
     with pytest.raises(ConfigError, match=r"^x, line 2: version 7, this version of jettagger reads 1$"):
         validated(Whole, read_yaml("new: 1\nversion: 7", "x"), 1)
@@ -129,6 +157,9 @@ def test_json_has_lines_and_whole_names(tmp_path: Path) -> None:
         message = str(caught.value)
         assert message.startswith(f"{path} is not a valid example: {place}unknown key 'leaf.nubmer' (nearest: number)")
         assert "'leaf.share' must be a number from 0 to 1, got 2" in message
+        where = f"{path}, {place}".removesuffix(": ").removesuffix(", ")
+        expected = {"got": "'leaf.nubmer'", "expected": "one of size, share, number", "nearest": ["number"]}
+        assert caught.value.parts == {"where": where, **expected}
 
 
 def test_values_of_files_are_frozen_and_not_converted() -> None:

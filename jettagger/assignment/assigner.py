@@ -579,7 +579,8 @@ def _sent(folder: str, digest: str, options: AssignerOptions) -> AssignerFolder:
     except (BundleNotFound, MissingModelFile) as error:
         raise type(error)(
             f"there is no assigner at {folder} here; for workers without that folder: "
-            f"jettagger.dask.install(client, assigner) ({error})"
+            f"jettagger.dask.install(client, assigner) ({error})",
+            **error.parts,
         ) from error
     if found.digest != digest:
         raise BundleError(f"the assigner in {found.folder} is not the one that was sent: its content has changed")

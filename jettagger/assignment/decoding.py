@@ -377,7 +377,12 @@ def _user_decoded(problem: _Problem, function: AssignmentFunction, log_probabili
     place = f"assignment function {label}()"
     answer = function(log_probabilities)
     if not isinstance(answer, Mapping):
-        raise WrongType(f"{place}: returned {shown(answer)}, expected a mapping of particles to int[events, daughters]")
+        raise WrongType(
+            f"{place}: returned {shown(answer)}, expected a mapping of particles to int[events, daughters]",
+            where=place,
+            got=shown(answer),
+            expected="a mapping of particles to int[events, daughters]",
+        )
     assignments = check_assignments(answer, problem.description, problem.n_events, problem.n_slots, place)
     probabilities = np.full((problem.n_events, len(problem.arrays)), np.nan)
     for column, (slots, array, order) in enumerate(

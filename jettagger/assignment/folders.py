@@ -140,9 +140,9 @@ def read_assigner(
     except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user, a zero byte
         place, exists = Path(folder), False
     if not exists:
+        expected = "one that 'jettagger assignment import' made, or with an ONNX file and its event file"
         raise BundleNotFound(
-            f"{place} is not a folder, expected one that 'jettagger assignment import' made, or with an ONNX file and "
-            "its event file"
+            f"{place} is not a folder, expected {expected}", where=f"{place}", got="is not a folder", expected=expected
         )
     place = place.resolve()
     for inside in sorted(place.iterdir()):
@@ -164,7 +164,12 @@ def _read_card_folder(place: Path) -> AssignerFolder:
         if Path(name).name != name:
             raise BundleError(f"{place / CARD}: sha256 names {name!r}, expected a file of the folder")
         if not path.is_file():
-            raise MissingModelFile(f"{place} has no {name}: the folder of {card.name!r} is not complete")
+            raise MissingModelFile(
+                f"{place} has no {name}: the folder of {card.name!r} is not complete",
+                where=f"{place}",
+                got=f"no {name}",
+                expected=name,
+            )
         found = file_sha256(path)
         if found != expected:
             raise BundleError(f"{path} is damaged or was replaced: its SHA-256 is {found}, {CARD} says {expected}")
@@ -231,7 +236,12 @@ def _only(place: Path, what: str, paths: Sequence[Path], preferred: str) -> Path
     if len(named or paths) == 1:
         return (named or paths)[0]
     found = ", ".join(path.name for path in paths) or "none"
-    raise MissingModelFile(f"{place} needs {what}, {preferred} or the only one; it has {found}")
+    raise MissingModelFile(
+        f"{place} needs {what}, {preferred} or the only one; it has {found}",
+        where=f"{place}",
+        got=found,
+        expected=f"{what}, {preferred} or the only one",
+    )
 
 
 def known_input_log(input_log: bool | None, event: EventDescription, graph: Graph) -> bool:

@@ -158,7 +158,10 @@ def check_processes(processes: int, device: str) -> None:
         raise ConfigError(f"{processes} processes train on cpu or cuda, got the device {device!r}")
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cuda" and processes > there:
-        raise ProviderError(f"{processes} GPUs are asked for, torch {torch.__version__} finds {there or 'none'} here")
+        found = f"torch {torch.__version__} finds {there or 'none'} here"
+        raise ProviderError(
+            f"{processes} GPUs are asked for, {found}", where="here", got=found, expected=f"{processes} GPUs"
+        )
 
 
 def run_processes(
@@ -253,7 +256,13 @@ def _listen(
         except queue.Empty:
             dead = [worker for worker in workers if worker.exitcode not in (None, 0)]
             if dead:
-                raise ProviderError(f"a process of the training ended with the status {dead[0].exitcode}") from None
+                got = f"the status {dead[0].exitcode}"
+                raise ProviderError(
+                    f"a process of the training ended with {got}",
+                    where="a process of the training",
+                    got=got,
+                    expected="the status 0",
+                ) from None
             continue
         if kind == "error":
             raise value

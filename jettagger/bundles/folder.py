@@ -9,7 +9,7 @@ from jettagger.bundles.card import BundleCard, read_card
 from jettagger.bundles.declaration import families
 from jettagger.bundles.known import known_card
 from jettagger.bundles.places import PACKAGE
-from jettagger.errors import BundleError, JettaggerError, MissingModelFile, hint
+from jettagger.errors import BundleError, JettaggerError, MissingModelFile, hint, nearest
 from jettagger.files.jsonfile import read_object
 from jettagger.sessions.graph import file_sha256
 
@@ -87,11 +87,16 @@ def find_files(folder: Path) -> tuple[dict[str, Path], str, BundleCard | None]:
         description = families().get(known.inputs or "")
     if description is None:
         named = f" the file {card.inputs!r} that {CARD} names" if card is not None and card.inputs else ""
+        lacking, names = named or f" {PREPROCESS}", _packaged_names()
+        beside = f"the input description ({PREPROCESS}, or a data configuration of weaver in YAML) beside {MODEL}"
         raise MissingModelFile(
-            f"{folder} has no{named or f' {PREPROCESS}'}; expected the input description ({PREPROCESS}, or a data "
-            f"configuration of weaver in YAML) beside {MODEL}, the name of a model that jettagger describes as the "
-            f'folder\'s name{hint(folder.name, _packaged_names())}, or a family of networks as "inputs" in {CARD}: '
-            f"{', '.join(families())}"
+            f"{folder} has no{lacking}; expected {beside}, the name of a model that jettagger describes as the "
+            f'folder\'s name{hint(folder.name, names)}, or a family of networks as "inputs" in {CARD}: '
+            f"{', '.join(families())}",
+            where=f"{folder}",
+            got=f"no{lacking}",
+            expected=beside,
+            nearest=nearest(folder.name, names),
         )
     found[description.name] = description
     return found, description.name, card

@@ -131,7 +131,8 @@ def as_numbers(given: Any, what: str) -> Floats:
     try:
         return np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise WrongType(f"{what}: got {shown(given)}, expected an array of numbers") from error
+        got, expected = shown(given), "an array of numbers"
+        raise WrongType(f"{what}: got {got}, expected {expected}", where=what, got=got, expected=expected) from error
 
 
 def check_axes(axes: Sequence[BinAxis], what: str) -> None:

@@ -174,9 +174,10 @@ def _gpus(asked: int | None, number: int) -> int:
         wanted = min(wanted, there)
     if wanted > there:
         said = "-g" if asked is not None else "num_gpu of the options"
+        asked_for = f"{wanted} GPU{'s' if wanted > 1 else ''}"
+        found = f"torch {torch.__version__} finds {there or 'none'} here"
         raise ProviderError(
-            f"{said} asks for {wanted} GPU{'s' if wanted > 1 else ''}, torch {torch.__version__} finds "
-            f"{there or 'none'} here; -g 0 trains on the CPU"
+            f"{said} asks for {asked_for}, {found}; -g 0 trains on the CPU", where=said, got=found, expected=asked_for
         )
     return wanted
 

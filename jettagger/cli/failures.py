@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import traceback
 
-from jettagger.errors import JettaggerError, UnknownName, visible
+from jettagger.errors import JettaggerError, UnknownName, parts_of, visible
 
 __all__ = ["TRACEBACK", "error_line", "error_object", "show_traceback"]
 
 #: environment variable that enables the traceback of unexpected errors
 TRACEBACK = "JETTAGGER_TRACEBACK"
-
-#: place in front of a message: a line of a file, a command, an option, a file
-_WHERE = re.compile(
-    r"(?P<where>.+?, line \d+|jettagger(?: [\w-]+)+|--[\w-]+|\S+\.(?:root|parquet|h5|json|yaml|yml|onnx|npz|txt)\S*?): "
-)
-_GOT = re.compile(r"\b(?:got|unknown [a-z ]+) (?P<got>.+?)(?=, expected |; |, which | \(|$)", re.MULTILINE)
-_EXPECTED = re.compile(r"\b(?:expected|must be) (?P<expected>.+?)(?=, got |; |$)", re.MULTILINE)
-_ALLOWED = re.compile(r"\bAllowed: (?P<allowed>.+)$", re.MULTILINE)
-_NEAREST = re.compile(r"\(nearest: (?P<nearest>[^)]+)\)")
 
 
 def error_line(error: BaseException) -> str:
@@ -80,25 +70,10 @@ def error_object(error: BaseException, message: str | None = None) -> dict[str, 
     ['tinyParT']
     """
     message = error_line(error) if message is None else message
-    place = _WHERE.match(message)
-    patterns = (_GOT, _EXPECTED, _ALLOWED, _NEAREST)
-    got, expected, allowed, close = (pattern.search(message) for pattern in patterns)
-    valid = f"one of {allowed['allowed']}" if allowed else None
-    described: dict[str, object] = {
-        "class": type(error).__name__,
-        "message": message,
-        "what": message[place.end() :] if place else message,
-        "where": place["where"] if place else None,
-        "got": got["got"] if got else None,
-        "expected": expected["expected"] if expected else valid,
-        "nearest": close["nearest"].split(", ") if close else [],
-    }
+    parts = error.parts if isinstance(error, JettaggerError) else parts_of(message)
+    what = message.removeprefix(f"{parts['where']}: ")
     if isinstance(error, UnknownName):
-        named = {"what": f"unknown {error.kind}", "where": error.where or None, "got": error.got}
-        described |= {**named, "expected": error.expected, "nearest": error.nearest}
-    elif isinstance(error, JettaggerError):
-        told = {key: getattr(error, key) for key in ("where", "got", "expected", "nearest")}
-        described |= {key: value for key, value in told.items() if value}
+        what = f"unknown {error.kind}"
     elif isinstance(error, OSError) and error.filename is not None:
-        described |= {"what": error.strerror, "where": os.fsdecode(error.filename)}
-    return described
+        what, parts = error.strerror or what, {**parts, "where": os.fsdecode(error.filename)}
+    return {"class": type(error).__name__, "message": message, "what": what, **parts}

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     try:
         bundle = load_bundle(config.parent)
     except JettaggerError as error:
-        raise type(error)(f"{config.document.where('parent')}: {error}") from error
+        raise error.placed(config.document.where("parent")) from error
     found = survey(config, bundle)
     refuse_inputs(args.output, files_read(bundle, found))
     _plan(console, config, found)

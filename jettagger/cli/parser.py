@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from jettagger.errors import LONGEST_NAME, ConfigError, UnknownName, visible
+from jettagger.errors import LONGEST_NAME, ConfigError, UnknownName, parts_of, visible
 
 __all__ = ["EXIT_STATUS", "Parser", "add_common_options", "add_subcommands", "exit_text", "leaves", "subparsers"]
 
@@ -97,7 +97,8 @@ class Parser(argparse.ArgumentParser):
         if left:
             self._refuse_unknown()
             shown = " ".join(visible(text, LONGEST_NAME) for text in left)
-            raise ConfigError(f"{self.prog}: got {shown!r}, expected nothing more; see {self.prog} --help")
+            text = f"{self.prog}: got {shown!r}, expected nothing more; see {self.prog} --help"
+            raise ConfigError(text, where=self.prog, got=repr(shown), expected="nothing more")
         return parsed, left
 
     def error(self, message: str) -> NoReturn:
@@ -113,8 +114,10 @@ class Parser(argparse.ArgumentParser):
         self._refuse_unknown()
         missing = re.fullmatch(r"the following arguments are required: (.*)", message)
         if missing is not None:
-            message = f"{missing[1]} missing: see {self.prog} --help, which has examples"
-        raise ConfigError(f"{self.prog}: {message.removeprefix('argument ')}")
+            text = f"{self.prog}: {missing[1]} missing: see {self.prog} --help, which has examples"
+            raise ConfigError(text, where=self.prog, got=f"{missing[1]} missing", expected=missing[1])
+        text = f"{self.prog}: {message.removeprefix('argument ')}"
+        raise ConfigError(text, **{**parts_of(text), "where": self.prog})
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -29,7 +29,7 @@ from pydantic_core import core_schema
 from jettagger.config.sizes import parse_size
 from jettagger.config.yamlfile import Document, kind_of, lines_of
 from jettagger.display import Brief, brief
-from jettagger.errors import LONGEST_NAME, ConfigError, JettaggerError, hint, nearest, visible
+from jettagger.errors import LONGEST_NAME, ConfigError, JettaggerError, hint, nearest, parts_of, visible
 
 __all__ = [
     "Between",
@@ -43,7 +43,6 @@ __all__ = [
     "model_at",
     "options_of",
     "problems",
-    "rename_keys",
     "schema_of",
     "shown",
     "validated",
@@ -248,11 +247,17 @@ def validated(model: type[Model], document: Document, version: int | None = None
     content = document.mapping()
     if version is not None and content.get("version") is not None and content["version"] != version:
         got = shown(content["version"])
-        raise ConfigError(f"{document.where('version')}: version {got}, this version of jettagger reads {version}")
+        raise ConfigError(
+            f"{document.where('version')}: version {got}, this version of jettagger reads {version}",
+            where=document.where("version"),
+            got=f"version {got}",
+            expected=f"version {version}",
+        )
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError("\n".join(problems(model, error, document))) from None
+        found = _problems(model, error, document)
+        raise ConfigError("\n".join(_listed(found, document)), **found[0].parts) from None
 
 
 def validated_json(
@@ -288,8 +293,9 @@ def validated_json(
         with suppress(OSError, ValueError):
             text = path.read_text(encoding="utf-8")
         document = Document(content, path.name, lines_of(text))
-        listed = "; ".join(problems(model, problem, document, whole_names=True))
-        raise error(f"{path} is not a valid {what}: {listed}") from problem
+        found = _problems(model, problem, document, whole_names=True)
+        parts = {**found[0].parts, "where": f"{path}{found[0].where.removeprefix(path.name)}"}
+        raise error(f"{path} is not a valid {what}: {'; '.join(_listed(found, document))}", **parts) from problem
 
 
 def problems(
@@ -311,6 +317,26 @@ def problems(
     list of str
         Unknown keys first; a key that is missing because it was misspelt is not listed again.
     """
+    return _listed(_problems(model, error, document, whole_names=whole_names), document)
+
+
+class _Problem(NamedTuple):
+    """A problem in words, with the parts of an error."""
+
+    text: str
+    where: str
+    got: str | None = None
+    expected: str | None = None
+    nearest: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {"where": self.where, "got": self.got, "expected": self.expected, "nearest": self.nearest}
+
+
+def _problems(
+    model: type[BaseModel], error: ValidationError, document: Document, *, whole_names: bool = False
+) -> list[_Problem]:
     items: list[Any] = error.errors(include_url=False)
     misspelt = set()
     for item in items:
@@ -319,9 +345,12 @@ def problems(
             misspelt |= {(*place, name) for name in nearest(str(key), _keys_at(model, place))}
     items = [item for item in items if item["type"] != "missing" or item["loc"] not in misspelt]
     items.sort(key=lambda item: item["type"] != "extra_forbidden")
-    listed = list(dict.fromkeys(_problem(model, item, document, whole_names) for item in items))
-    more = [f"{document.name}: and {len(listed) - MOST_PROBLEMS} more"] if len(listed) > MOST_PROBLEMS else []
-    return listed[:MOST_PROBLEMS] + more
+    return list({made.text: made for made in (_problem(model, item, document, whole_names) for item in items)}.values())
+
+
+def _listed(found: Sequence[_Problem], document: Document) -> list[str]:
+    more = [f"{document.name}: and {len(found) - MOST_PROBLEMS} more"] if len(found) > MOST_PROBLEMS else []
+    return [problem.text for problem in found[:MOST_PROBLEMS]] + more
 
 
 #: types of pydantic's errors -> expectation
@@ -347,53 +376,66 @@ _EXPECTED = {
 }
 
 
-def _problem(model: type[BaseModel], item: Mapping[str, Any], document: Document, whole_names: bool) -> str:
-    def place(path: tuple[Any, ...]) -> str:
-        text = document.where(*path)
-        if whole_names:
-            text = text.removeprefix(document.name).removeprefix(", ")
-        return f"{text}: " if text else ""
-
-    def label(path: tuple[Any, ...]) -> str:
-        text = ".".join(map(str, path)) if whole_names else str(path[-1])
-        return repr(visible(text, LONGEST_NAME))
-
+def _problem(model: type[BaseModel], item: Mapping[str, Any], document: Document, whole_names: bool) -> _Problem:
     kind, loc, value, context = item["type"], item["loc"], item["input"], item.get("ctx", {})
     path = _path(loc, document.data)
     if kind == "union_tag_invalid":
         path = _path((*path, context["discriminator"].strip("'")), document.data)
         value, context = context["tag"], {"expected": context["expected_tags"]}
-    if loc and loc[-1] == "[key]" and kind == "string_type":
-        return f"{place(path)}a name must be text, got {shown(value)}"
     if kind == "missing":
         path = (*_path(loc[:-1], document.data), loc[-1])
+
+    def label(path: tuple[Any, ...]) -> str:
+        text = ".".join(map(str, path)) if whole_names else str(path[-1])
+        return repr(visible(text, LONGEST_NAME))
+
+    def problem(
+        text: str, got: str | None = None, expected: str | None = None, names: tuple[str, Iterable[str]] = ("", ())
+    ) -> _Problem:
+        where = document.where(*path)
+        place = where.removeprefix(document.name).removeprefix(", ") if whole_names else where
+        return _Problem(f"{place}: {text}" if place else text, where, got, expected, tuple(nearest(*names)))
+
+    if loc and loc[-1] == "[key]" and kind == "string_type":
+        return problem(f"a name must be text, got {shown(value)}", shown(value), "text")
+    if kind == "missing":
         state = "has no value" if path in document.lines else "is missing"
-        return f"{place(path)}the key {label(path)} {state}"
+        return problem(f"the key {label(path)} {state}", state, f"the key {label(path)}")
     if kind == "extra_forbidden":
         allowed = _keys_at(model, loc[:-1])
-        near = hint(str(loc[-1]), allowed)
-        return f"{place(path)}unknown key {label(path)}{near}. Allowed: {', '.join(allowed)}"
+        near, names = hint(str(loc[-1]), allowed), ", ".join(allowed)
+        text = f"unknown key {label(path)}{near}. Allowed: {names}"
+        return problem(text, label(path), f"one of {names}", (str(loc[-1]), allowed))
     if not path:
-        return f"{place(path)}{context['error'] if kind == 'value_error' else item['msg']}"
+        return _told(problem(f"{context['error'] if kind == 'value_error' else item['msg']}"))
     if kind in ("literal_error", "union_tag_invalid"):
         words = re.findall(r"'([^']*)'", context["expected"])
+        expected = ", ".join(words) or context["expected"]
         if words and isinstance(value, str):
             what = "name" if loc[-1] == "[key]" else visible(str(path[-1]), LONGEST_NAME)
             inside = f"{label(path)}: " if whole_names else ""
-            return (
-                f"{place(path)}{inside}unknown {what} {shown(value)}{hint(value, words)}, expected {', '.join(words)}"
-            )
-        return f"{place(path)}{label(path)} must be {', '.join(words) or context['expected']}, got {shown(value)}"
+            text = f"{inside}unknown {what} {shown(value)}{hint(value, words)}, expected {expected}"
+            return problem(text, shown(value), f"one of {expected}", (value, words))
+        return problem(f"{label(path)} must be {expected}, got {shown(value)}", shown(value), expected)
     if kind == "too_short" and not context["actual_length"]:
         of = f" for {path[-2]!r}" if len(path) > 2 else ""
-        return f"{place(path)}no {path[-1]}{of}"
+        return problem(f"no {path[-1]}{of}", "none", f"{path[-1]}{of}")
     if kind == "value_error":
-        return f"{place(path)}{label(path)}: {context['error']}"
+        return _told(problem(f"{label(path)}: {context['error']}"))
     if kind in _EXPECTED:
-        near = hint(value, context["words"].split("\n")) if isinstance(value, str) and context.get("words") else ""
+        words = context["words"].split("\n") if isinstance(value, str) and context.get("words") else []
+        near = hint(value, words) if words else ""
         got = shown(value) if kind == "expected" or not isinstance(value, (dict, list)) else kind_of(value)
-        return f"{place(path)}{label(path)} must be {_EXPECTED[kind].format(**context)}, got {got}{near}"
-    return f"{place(path)}{label(path)}: {item['msg']}, got {shown(value)}"
+        expected = _EXPECTED[kind].format(**context)
+        text = f"{label(path)} must be {expected}, got {got}{near}"
+        return problem(text, got, expected, (value, words) if words else ("", ()))
+    return problem(f"{label(path)}: {item['msg']}, got {shown(value)}", shown(value), item["msg"])
+
+
+def _told(problem: _Problem) -> _Problem:
+    """A problem with what its words say: they are those of a validator."""
+    told = parts_of(problem.text)
+    return problem._replace(got=told["got"], expected=told["expected"], nearest=tuple(told["nearest"]))
 
 
 def shown(value: Any) -> str:
@@ -491,94 +533,6 @@ def _inside(kind: Any, part: Any) -> Iterator[Any]:
             yield get_args(option)[1]
         elif get_origin(option) in (list, tuple):
             yield get_args(option)[0]
-
-
-def rename_keys(
-    document: Document, names: Mapping[tuple[str, ...], str | tuple[str, ...]]
-) -> tuple[Document, list[str]]:
-    """Replace former names of keys, or former places, by the current ones.
-
-    Parameters
-    ----------
-    document : Document
-    names : mapping
-        Path of a key with its former name -> new name in the same mapping, or new path in another one.
-
-    Returns
-    -------
-    document : Document
-    notes : list of str
-        One line for each former name, with its place.
-
-    Raises
-    ------
-    ConfigError
-        If a key is present with both names.
-
-    Examples
-    --------
-    >>> from jettagger.config.yamlfile import read_yaml
-    >>> document, notes = rename_keys(read_yaml("jets: {pick: pt}", "example"), {("jets", "pick"): "select_by"})
-    >>> document.data, notes
-    ({'jets': {'select_by': 'pt'}}, ["example, line 1: 'pick' is now called 'select_by'"])
-    """
-    notes = []
-    for path, new in names.items():
-        *front, old = path
-        content: Any = document.data
-        for part in front:
-            content = content.get(part) if isinstance(content, Mapping) else None
-        if not isinstance(content, Mapping) or old not in content:
-            continue
-        place = document.where(*path)
-        target = (*front, new) if isinstance(new, str) else new
-        text = repr(target[-1] if isinstance(new, str) else ".".join(new))
-        if _has_key(document.data, target):
-            raise ConfigError(f"{place}: {old!r} is the old name of {text}, which is given as well")
-        notes.append(f"{place}: {old!r} is now called {text}")
-        lines = {
-            (*target, *key[len(path) :]) if key[: len(path)] == path else key: line
-            for key, line in document.lines.items()
-        }
-        for depth in range(1, len(target)):  # mappings that are made for it are where it was
-            lines.setdefault(target[:depth], document.lines.get(path, 1))
-        if isinstance(new, str):
-            data = _with_key(document.data, path, new)
-        else:
-            data = _with_value(_without_key(document.data, path), target, content[old])
-        document = replace(document, data=data, lines=lines)
-    return document, notes
-
-
-def _has_key(content: Any, path: tuple[str, ...]) -> bool:
-    """Whether a key exists, or a parent that is not a mapping."""
-    for part in path:
-        if not isinstance(content, Mapping):
-            return content is not None
-        if part not in content:
-            return False
-        content = content[part]
-    return True
-
-
-def _with_key(content: Mapping[str, Any], path: tuple[str, ...], new: str) -> dict[str, Any]:
-    first, *rest = path
-    if rest:
-        return {**content, first: _with_key(content[first], tuple(rest), new)}
-    return {new if key == first else key: value for key, value in content.items()}
-
-
-def _without_key(content: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    first, *rest = path
-    if rest:
-        return {**content, first: _without_key(content[first], tuple(rest))}
-    return {key: value for key, value in content.items() if key != first}
-
-
-def _with_value(content: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    first, *rest = path
-    inner = _with_value(content.get(first) or {}, tuple(rest), value) if rest else value
-    return {**content, first: inner}
 
 
 def schema_of(model: type[BaseModel], title: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from jettagger.display import Brief
-from jettagger.errors import ConfigError, JettaggerError, UnknownName, hint
+from jettagger.errors import ConfigError, JettaggerError, hint, nearest
 from jettagger.files import refuse_special
 
 __all__ = ["Document", "FlowList", "check_keys", "composed", "kind_of", "lines_of", "read_yaml", "yaml_text"]
@@ -69,8 +69,7 @@ class Document(Brief):
         except JettaggerError as error:
             if str(error).startswith(self.name):
                 raise
-            kind = ConfigError if isinstance(error, (ConfigError, UnknownName)) else type(error)
-            raise kind(f"{self.where(*path)}: {error}") from error
+            raise error.placed(self.where(*path)) from error
 
     def mapping(self, *path: Any) -> dict[str, Any]:
         """A part that must be a mapping with text keys.
@@ -140,11 +139,22 @@ def check_keys(
     allowed = list(allowed)
     for key in mapping:
         if key not in allowed:
-            near = hint(str(key), allowed)
-            raise ConfigError(f"{place(key)}unknown {what} {key!r}{near}. Allowed: {', '.join(allowed)}")
+            near, names = hint(str(key), allowed), ", ".join(allowed)
+            raise ConfigError(
+                f"{place(key)}unknown {what} {key!r}{near}. Allowed: {names}",
+                where=place(key).removesuffix(": "),
+                got=repr(key),
+                expected=f"one of {names}",
+                nearest=nearest(str(key), allowed),
+            )
     for key in required:
         if key not in mapping:
-            raise ConfigError(f"{place(key)}the {what} {key!r} is missing")
+            raise ConfigError(
+                f"{place(key)}the {what} {key!r} is missing",
+                where=place(key).removesuffix(": "),
+                got="is missing",
+                expected=f"the {what} {key!r}",
+            )
 
 
 def kind_of(value: Any) -> str:

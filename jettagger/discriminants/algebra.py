@@ -232,7 +232,13 @@ def as_node(value: Node | float) -> Node:
     if isinstance(value, Node):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise WrongType(f"a discriminant is made of scores and numbers, got {type(value).__name__} {value!r}")
+        got = f"{type(value).__name__} {value!r}"
+        raise WrongType(
+            f"a discriminant is made of scores and numbers, got {got}",
+            where="a discriminant",
+            got=got,
+            expected="scores and numbers",
+        )
     if not math.isfinite(value):
         raise ConfigError(f"a discriminant cannot contain the number {value}")
     return Number(float(value))

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from jettagger.arguments import guard
 from jettagger.bundles.bundle import Bundle
 from jettagger.bundles.card import KINDS
-from jettagger.config.models import rename_keys, validated
+from jettagger.config.models import validated
+from jettagger.config.renaming import rename_keys
 from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.display import Brief
 from jettagger.errors import ConfigError, hint

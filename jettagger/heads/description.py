@@ -103,13 +103,23 @@ def read_head_card(folder: Path) -> HeadCard:
     """
     path = folder / DESCRIPTION
     if not os.path.isdir(folder):
-        raise MissingModelFile(f"{folder} is not a folder, expected one of a head with {DESCRIPTION} and {NETWORK}")
+        expected = f"one of a head with {DESCRIPTION} and {NETWORK}"
+        raise MissingModelFile(
+            f"{folder} is not a folder, expected {expected}",
+            where=f"{folder}",
+            got="is not a folder",
+            expected=expected,
+        )
     for inside in sorted(folder.iterdir()):
         refuse_special(inside, BundleError)
     if not path.is_file():
         found = sorted(item.name for item in folder.iterdir())
+        holds = ", ".join(found) or "nothing"
         raise MissingModelFile(
-            f"{folder} has no {DESCRIPTION}, so it is not a head; it holds {', '.join(found) or 'nothing'}"
+            f"{folder} has no {DESCRIPTION}, so it is not a head; it holds {holds}",
+            where=f"{folder}",
+            got=holds,
+            expected=DESCRIPTION,
         )
     content = read_object(path, BundleError, finite=False)  # metrics may be NaN
     if content.get("schema_version") != SCHEMA_VERSION:

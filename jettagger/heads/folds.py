@@ -52,7 +52,8 @@ def fold_of(event: Any, folds: int, salt: int = 0) -> NDArray[np.int64]:
     """
     numbers = np.asarray(event)
     if numbers.size and numbers.dtype.kind not in "iu":
-        raise WrongType(f"fold_of(), argument event: got {shown(numbers)}, expected whole numbers")
+        where, got, expected = "fold_of(), argument event", shown(numbers), "whole numbers"
+        raise WrongType(f"{where}: got {got}, expected {expected}", where=where, got=got, expected=expected)
     in_range(folds, "fold_of(), argument folds", 1, 2**31 - 1)
     in_range(salt, "fold_of(), argument salt", 0, 2**31 - 1)
     return (mixed(numbers, salt) % np.uint64(folds)).astype(np.int64)

@@ -50,7 +50,12 @@ def load_head(folder: str | os.PathLike[str]) -> Head:
     card = read_head_card(place)
     path = place / NETWORK
     if not path.is_file():
-        raise MissingModelFile(f"{place} has no {NETWORK}: the folder of the head {card.name!r} is not complete")
+        raise MissingModelFile(
+            f"{place} has no {NETWORK}: the folder of the head {card.name!r} is not complete",
+            where=f"{place}",
+            got=f"no {NETWORK}",
+            expected=NETWORK,
+        )
     found = file_sha256(path)
     if found != card.sha256:
         raise BundleError(

@@ -91,7 +91,10 @@ def save(
                     file.write(piece.encode())
             file.write(b"}}")
     except (TypeError, ValueError) as error:
-        raise WrongType(f"save(): {error}; expected histograms, and a record of text, numbers and lists") from error
+        expected = "histograms, and a record of text, numbers and lists"
+        raise WrongType(
+            f"save(): {error}; expected {expected}", where="save()", got=f"{error}", expected=expected
+        ) from error
 
 
 def _as_json(item: Any) -> Any:

@@ -352,7 +352,8 @@ def _flatten(name: str, columns: Sequence[Any], weight: Any, events: Any) -> tup
         flat = [np.asarray(ak.to_numpy(ak.fill_none(ak.ravel(a), np.nan)), dtype=np.float64) for a in arrays]
     except (TypeError, ValueError) as error:
         kinds = ", ".join(str(ak.type(a))[:60] for a in arrays)
-        raise WrongType(f"histogram {name!r}: got columns of the types {kinds}, expected numbers") from error
+        where, got = f"histogram {name!r}", f"columns of the types {kinds}"
+        raise WrongType(f"{where}: got {got}, expected numbers", where=where, got=got, expected="numbers") from error
     good = np.logical_and.reduce([~np.isnan(array) for array in flat])
     kept = [array[good] for array in flat]
     factors = np.full(int(good.sum()), factor) if factor is not None else kept[-1]

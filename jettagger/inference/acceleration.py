@@ -252,7 +252,10 @@ def _on_device(bundle: Bundle, threads: int, provider: Provider, backend: str) -
     if different and (reason := shortfall(bundle, plain, provider.name, threads, allowed)):
         raise ProviderError(
             f"{provider.name} does not give the numbers of {bundle.name!r} in {bundle.folder}: it {reason}. "
-            "Less precise arithmetic of the device (TF32, half precision) must be off; provider 'cpu' is right"
+            "Less precise arithmetic of the device (TF32, half precision) must be off; provider 'cpu' is right",
+            where=provider.name,
+            got=reason,
+            expected=f"the numbers of {bundle.name!r} in {bundle.folder}",
         )
     return plain
 

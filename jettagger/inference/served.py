@@ -116,7 +116,10 @@ def connected(bundle: Bundle, remote: Remote, threads: int | None = None) -> Ses
     if reason:
         raise RemoteError(
             f"{remote.url} does not give the outputs of {bundle.name!r} in {bundle.folder}: it {reason}. "
-            "The server has another network or version of that name, or less precise arithmetic (TF32)"
+            "The server has another network or version of that name, or less precise arithmetic (TF32)",
+            where=remote.url,
+            got=reason,
+            expected=f"the outputs of {bundle.name!r} in {bundle.folder}",
         )
     return _WithLocal(bundle, served, _InPlace(local)) if remote.local else served
 

@@ -69,8 +69,14 @@ def check_fits(columns: EventColumns, plan: Planned) -> None:
     need = columns.nbytes(plan.columns)
     if need > END * limit:
         fitting = max(int(len(columns) * GOOD * limit / need), 1)
+        place = str(columns.source) if plan.collection else f"a table of {len(columns)} jets"
+        better = (
+            f"a chunksize of about {fitting} {'events' if plan.collection else 'jets'}, or workers with more memory"
+        )
         raise WorkerError(
-            f"{columns.source if plan.collection else f'a table of {len(columns)} jets'}: the columns to read take "
-            f"{size_text(need)} in memory, the memory limit of this worker is {size_text(limit)}; use a chunksize of "
-            f"about {fitting} {'events' if plan.collection else 'jets'}, or workers with more memory"
+            f"{place}: the columns to read take {size_text(need)} in memory, the memory limit of this worker is "
+            f"{size_text(limit)}; use {better}",
+            where=place,
+            got=f"columns of {size_text(need)}, a limit of {size_text(limit)}",
+            expected=better,
         )

@@ -448,7 +448,8 @@ def check_columns(
     if isinstance(offer, ak.Array):
         offer = EventColumns(offer)
     if not (hasattr(offer, "has") and hasattr(offer, "collections")):
-        raise WrongType(f"check_columns(), argument offer: got {shown(offer)}, expected events or an open file")
+        where, got, expected = "check_columns(), argument offer", shown(offer), "events or an open file"
+        raise WrongType(f"{where}: got {got}, expected {expected}", where=where, got=got, expected=expected)
     return source_of(bundle, jets=jets, names=declared_names(names, format)).check(offer, source, heads)
 
 

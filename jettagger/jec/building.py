@@ -226,7 +226,7 @@ def _transformed(transforms: Transforms, name: str, plain: Array, where: str) ->
     try:
         return transforms.apply(name, plain)
     except JettaggerError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise error.placed(where) from error
 
 
 def _count(counts: dict[int, int], name: str, plain: Array, where: str) -> None:

@@ -160,7 +160,10 @@ def load_calibration(folder: str | os.PathLike[str], *, threads: int | None = No
 
     path = Path(folder) / MODEL
     if not path.is_file():
-        raise MissingModelFile(f"{path} does not exist, expected the output folder of jettagger jec train")
+        expected = "the output folder of jettagger jec train"
+        raise MissingModelFile(
+            f"{path} does not exist, expected {expected}", where=f"{path}", got="does not exist", expected=expected
+        )
     graph = inspect(path)
     properties = {item.key: item.value for item in onnx.load(path, load_external_data=False).metadata_props}
     try:

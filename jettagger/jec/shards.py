@@ -599,7 +599,12 @@ def _beside(place: str) -> str:
 
 def _unreadable(place: str, error: Exception) -> InputFileError | MissingExtra:
     if isinstance(error, ImportError):
-        return MissingExtra(f"cannot read {place}: a package for this kind of location is missing: {reason_of(error)}")
+        return MissingExtra(
+            f"cannot read {place}: a package for this kind of location is missing: {reason_of(error)}",
+            where=place,
+            got=reason_of(error),
+            expected="a package for this kind of location",
+        )
     return InputFileError(f"cannot read {place}: {type(error).__name__}: {reason_of(error)}")
 
 

@@ -162,7 +162,7 @@ def _naming(place: str) -> Iterator[None]:
     try:
         yield
     except JettaggerError as error:
-        raise type(error)(f"{place}: {error}") from error
+        raise error.placed(place) from error
 
 
 def _step(file: JetFile, branches: Mapping[str, Iterable[str]], memory: int, download: str | None) -> int:

@@ -239,7 +239,11 @@ def finished(futures: Iterable[Future[Result]], pool: ProcessPoolExecutor, await
             return done
         text = idle.look(_processes(pool))
         if text:
-            raise WorkerError(f"{text}: {awaited}")
+            raise _lost(text, awaited)
+
+
+def _lost(text: str, awaited: str) -> WorkerError:
+    return WorkerError(f"{text}: {awaited}", where=awaited, got=text, expected="workers that finish")
 
 
 @contextmanager
@@ -277,7 +281,7 @@ def watched(pool: Any, awaited: str) -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         text = said[0] if said else "a worker died, most likely out of memory (fewer workers, or smaller chunks)"
-        raise WorkerError(f"{text}: {awaited}") from error
+        raise _lost(text, awaited) from error
     finally:
         leave.set()
         thread.join(_GRACE)

@@ -192,7 +192,12 @@ class BatchJobs(Brief):
         if self.cluster.scheduler_info["workers"] or self._alive():
             return
         if finished <= self._progress:
-            raise WorkerError(f"all jobs have ended before a chunk was finished: {self.failure()}")
+            raise WorkerError(
+                f"all jobs have ended before a chunk was finished: {self.failure()}",
+                where="all jobs",
+                got="have ended before a chunk was finished",
+                expected="jobs that run until the work is done",
+            )
         self._progress = finished
         self.cluster.scale(0)
         self.cluster.scale(jobs=self.count)
@@ -232,7 +237,9 @@ def _test(cluster: Any) -> None:
         try:
             found = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise WorkerError(f"sbatch does not answer: {error}") from error
+            raise WorkerError(
+                f"sbatch does not answer: {error}", where="sbatch", got=f"{error}", expected="an answer to --test-only"
+            ) from error
     if found.returncode:
         raise ConfigError(f"SLURM does not take such jobs: {' '.join(found.stderr.split())}")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jettagger.arguments import guard
-from jettagger.config.models import rename_keys, validated
+from jettagger.config.models import validated
+from jettagger.config.renaming import rename_keys
 from jettagger.config.yamlfile import Document, read_yaml
 from jettagger.display import Brief
 from jettagger.errors import ConfigError

@@ -227,7 +227,10 @@ def rucio_files(dataset: str, sites: str = "") -> list[str]:
         package = {"rucio": "rucio-clients"}.get(str(error.name).partition(".")[0], str(error.name))
         raise MissingExtra(
             f"finding files in Rucio needs the package {str(error.name)!r}, which is not installed: pip install "
-            f"{package.replace('_', '-')} (and a grid certificate and CVMFS, as coffea.dataset_tools.rucio_utils says)"
+            f"{package.replace('_', '-')} (and a grid certificate and CVMFS, as coffea.dataset_tools.rucio_utils says)",
+            where="finding files in Rucio",
+            got="not installed",
+            expected=f"the package {str(error.name)!r}",
         ) from error
     try:
         with redirect_stdout(sys.stderr):

@@ -236,7 +236,12 @@ class _Dask(_InOrder, processor.DaskExecutor):  # type: ignore[misc, unused-igno
                 try:
                     result = future.result()
                 except KilledWorker as error:
-                    raise WorkerError(f"the chunk {item} was lost with its worker") from error
+                    raise WorkerError(
+                        f"the chunk {item} was lost with its worker",
+                        where=f"the chunk {item}",
+                        got="was lost with its worker",
+                        expected="workers with more memory, or smaller chunks",
+                    ) from error
                 yield item, result
         finally:
             self.client.cancel(list(waiting))

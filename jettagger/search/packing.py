@@ -105,10 +105,8 @@ def _described(value: Any, arrays: list[Any], place: str) -> Any:
         return {"array" if isinstance(value, np.ndarray) else "number": len(arrays) - 1}
     if type(value) is hist.Hist:
         return {"hist": _described(_plain(uhi.io.to_sparse(value._to_uhi_())), arrays, place)}
-    raise WrongType(
-        f"{place} is of the class {type(value).__name__}; expected dictionaries and lists of numbers, text, arrays and "
-        "hist.Hist"
-    )
+    got, expected = type(value).__name__, "dictionaries and lists of numbers, text, arrays and hist.Hist"
+    raise WrongType(f"{place} is of the class {got}; expected {expected}", where=place, got=got, expected=expected)
 
 
 def _plain(value: Any) -> Any:

@@ -120,7 +120,7 @@ def inspect(path: str | os.PathLike[str], before: Callable[[str], None] | None =
     refuse_special(path, ModelFileError)
     try:
         if not path.is_file():
-            raise MissingModelFile(f"no ONNX file at {path}")
+            raise MissingModelFile(f"no ONNX file at {path}", where=f"{path}", got="no file", expected="an ONNX file")
         if path.stat().st_size == 0:
             raise ModelFileError(f"{path} is empty, expected an ONNX model")
         model = onnx.load(path, load_external_data=False)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jettagger.display import Brief
-from jettagger.errors import ConfigError, JettaggerError, RemoteError, hint, require
+from jettagger.errors import ConfigError, JettaggerError, RemoteError, hint, nearest, require
 from jettagger.sessions.base import Traffic
 from jettagger.sessions.graph import Graph
 from jettagger.sessions.remote import Remote
@@ -125,16 +125,23 @@ class KServeSession(Brief):
             offered = {str(entry["name"]): entry for entry in served.get(kind) or ()}
             missing = [tensor.name for tensor in tensors if tensor.name not in offered]
             if missing or (kind == "inputs" and len(offered) != len(tensors)):
+                got, expected = ", ".join(sorted(offered)) or "none", ", ".join(tensor.name for tensor in tensors)
                 raise RemoteError(
-                    f"the model at {remote.url} has the {kind} {', '.join(sorted(offered)) or 'none'}, expected "
-                    f"{', '.join(tensor.name for tensor in tensors)}: the server has another network of that name"
+                    f"the model at {remote.url} has the {kind} {got}, expected {expected}: the server has another "
+                    "network of that name",
+                    where=remote.url,
+                    got=f"the {kind} {got}",
+                    expected=f"the {kind} {expected}",
                 )
             for tensor in tensors:
                 kept = str(offered[tensor.name].get("datatype"))
                 if kept != "FP32":
                     raise RemoteError(
                         f"the model at {remote.url} has {kept} for {tensor.name!r}, expected FP32: the server has "
-                        "another network of that name"
+                        "another network of that name",
+                        where=remote.url,
+                        got=f"{kept} for {tensor.name!r}",
+                        expected="FP32",
                     )
         self.largest_batch = self._asked("its configuration", lambda transport: transport.largest_batch())
 
@@ -177,7 +184,13 @@ class KServeSession(Brief):
             array = outputs.get(name)
             if array is None or array.dtype != np.float32 or not array.ndim or not _of_jets(array.shape, rows):
                 got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
-                raise RemoteError(f"{self.remote.url} gave {got} for {name!r}, expected float32 for {rows} jets")
+                expected = f"float32 for {rows} jets"
+                raise RemoteError(
+                    f"{self.remote.url} gave {got} for {name!r}, expected {expected}",
+                    where=self.remote.url,
+                    got=f"{got} for {name!r}",
+                    expected=expected,
+                )
         return {name: outputs[name] for name in self._outputs}
 
     def _check_version(self, version: str) -> None:
@@ -187,7 +200,10 @@ class KServeSession(Brief):
             raise RemoteError(
                 f"{self.remote.url} answered with version {version} of the model, expected {self._version} "
                 "as before: it was replaced on the server. A new process compares it again; an address with "
-                f"/versions/{self._version} stays with one version"
+                f"/versions/{self._version} stays with one version",
+                where=self.remote.url,
+                got=f"version {version}",
+                expected=f"version {self._version}",
             )
         named = f" (version {version})" if version and not self.remote.version else ""
         self.traffic.add(server=self.remote.url + named)
@@ -216,15 +232,17 @@ class KServeSession(Brief):
     def _failed(self, what: str, fault: RequestFault, attempt: int, patience: float) -> RemoteError:
         remote = self.remote
         text = f"{remote.url} failed at attempt {attempt} for {what}: {fault}"
+        expected, close = f"an answer for {what}", list[str]()
         if fault.unknown:
             try:
                 present = self._transport().models()
             except (RequestFault, JettaggerError):
                 present = []
             text += f"{hint(remote.model, present)}; the server has {', '.join(present) or 'no list of its models'}"
+            expected, close = f"one of {', '.join(present)}" if present else expected, nearest(remote.model, present)
         elif fault.passing:
             text += f"; given up after {patience:g} s. Is the server up, and is this its {remote.protocol} port?"
-        return RemoteError(text)
+        return RemoteError(text, where=remote.url, got=f"{fault}", expected=expected, nearest=close)
 
     def _transport(self) -> Transport:
         transport: Transport | None = getattr(self._local, "transport", None)

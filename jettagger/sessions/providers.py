@@ -10,9 +10,10 @@ import warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from jettagger.display import Brief
-from jettagger.errors import ConfigError, ProviderError, hint
+from jettagger.errors import ConfigError, ProviderError, hint, nearest
 
 __all__ = ["CUDA_OPTIONS", "PROVIDERS", "Provider", "installed_runtimes"]
 
@@ -153,7 +154,11 @@ class Provider(Brief):
             near = "" if self.name in _PACKAGES else hint(self.name, [*present, *PROVIDERS])
             raise ProviderError(
                 f"execution provider {self._short!r} is not available{near}; this ONNX Runtime has "
-                f"{', '.join(present)}{self._advice()}"
+                f"{', '.join(present)}{self._advice()}",
+                where="this ONNX Runtime",
+                got=self._short,
+                expected=f"one of {', '.join(present)}",
+                nearest=nearest(self.name, [*present, *PROVIDERS]) if near else (),
             )
         if not self.on_gpu:
             return
@@ -189,13 +194,18 @@ class Provider(Brief):
         ProviderError
         """
         text = f"execution provider {self.name} was asked for, {' '.join(reason.split())}"
+        told: dict[str, Any] = {
+            "where": f"execution provider {self.name}", "got": " ".join(reason.split()), "expected": self.name
+        }  # fmt: skip
         if not self.on_gpu:
-            return ProviderError(text)
+            return ProviderError(text, **told)
         unknown = [name for name, _ in self.options if name not in _KNOWN and name in reason]
         if unknown:
-            return ProviderError(f"{text}; provider option {unknown[0]!r}{hint(unknown[0], _KNOWN)}")
+            told |= {"got": unknown[0], "expected": "an option of the provider", "nearest": nearest(unknown[0], _KNOWN)}
+            return ProviderError(f"{text}; provider option {unknown[0]!r}{hint(unknown[0], _KNOWN)}", **told)
         missing = _missing_library()
-        return ProviderError(f"{text}; a library cannot be loaded: {missing}{self._advice()}" if missing else text)
+        text = f"{text}; a library cannot be loaded: {missing}{self._advice()}" if missing else text
+        return ProviderError(text, **told)
 
     @property
     def _short(self) -> str:

@@ -260,7 +260,10 @@ def _outcomes(arguments: Mapping[str, tuple[Any, ...]], client: Any, skip_broken
                 outcome = error
             except KilledWorker as error:
                 raise WorkerError(
-                    f"workers died at {path}, most likely out of memory: use a smaller --memory or workers with more"
+                    f"workers died at {path}, most likely out of memory: use a smaller --memory or workers with more",
+                    where=path,
+                    got="workers died",
+                    expected="a smaller --memory or workers with more",
                 ) from error
             yield path, outcome
     finally:

@@ -376,7 +376,10 @@ def _results(job: Job, workers: int) -> Generator[tuple[dict[str, Any], Report],
                 raise WorkerError(
                     f"a worker died at {place}, most likely out of memory "
                     f"(budget for the data being processed: {size_text(job.memory)}): use a smaller --memory or fewer "
-                    "--workers; nothing was written"
+                    "--workers; nothing was written",
+                    where=place,
+                    got="a worker died",
+                    expected="a smaller --memory or fewer --workers",
                 ) from error
             yield content
             del content

@@ -145,7 +145,7 @@ class _Use:
 
 
 def _placed(error: JettaggerError, path: str, made: DecorrelationMap) -> JettaggerError:
-    return type(error)(f"{path}, map {made.name!r}: {error}")
+    return error.placed(f"{path}, map {made.name!r}")
 
 
 def _record(skim: Skim, uses: Sequence[_Use]) -> str:

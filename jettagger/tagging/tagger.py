@@ -735,7 +735,8 @@ def _sent(what: str, load: Callable[[Path], Sent], folder: str, digest: str) -> 
     except (BundleNotFound, MissingModelFile) as error:
         raise type(error)(
             f"there is no {what} at {folder} here, and none was sent to this worker: jettagger.dask.install(client, "
-            f"tagger) sends a model with its heads to all workers of a dask cluster ({error})"
+            f"tagger) sends a model with its heads to all workers of a dask cluster ({error})",
+            **error.parts,
         ) from error
     if found.digest != digest:
         raise BundleError(f"the {what} in {found.folder} is not the one that was sent: its content has changed")
@@ -809,7 +810,12 @@ def load_tagger(
     'prob'
     """
     if name_or_folder is None:
-        raise BundleNotFound(f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}")
+        raise BundleNotFound(
+            f"load_tagger() needs the name of a model or its folder. There are:\n{choice()}",
+            where="load_tagger(), argument name_or_folder",
+            got="None",
+            expected="the name of a model or its folder",
+        )
     if isinstance(name_or_folder, Tagger):
         if options is not None or keywords:
             name = name_or_folder.bundle.name

@@ -48,10 +48,19 @@ def open_device(name: str) -> Any:
         number = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= number:
             found = f"torch {torch.__version__} finds {number or 'no'} GPU{'s' if number > 1 else ''} here"
-            raise ProviderError(f"the device {name!r} is not there: {found}; train on 'cpu', or on a machine with it")
+            raise ProviderError(
+                f"the device {name!r} is not there: {found}; train on 'cpu', or on a machine with it",
+                where=f"the device {name!r}",
+                got=found,
+                expected="'cpu', or a machine with it",
+            )
     if device.type == "mps" and not torch.backends.mps.is_available():
+        found = f"torch {torch.__version__} finds no GPU of Apple here"
         raise ProviderError(
-            f"the device {name!r} is not there: torch {torch.__version__} finds no GPU of Apple here; train on 'cpu'"
+            f"the device {name!r} is not there: {found}; train on 'cpu'",
+            where=f"the device {name!r}",
+            got=found,
+            expected="'cpu'",
         )
     return device
 

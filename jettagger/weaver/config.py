@@ -401,7 +401,12 @@ def read_config(path: str | os.PathLike[str] | None = None, *, text: str | None 
     where = "data configuration" if path is None else os.fspath(path)
     if text is None:
         if path is None:
-            raise WrongType("read_config() needs a path or a text")
+            raise WrongType(
+                "read_config() needs a path or a text",
+                where="read_config()",
+                got="neither",
+                expected="a path or a text",
+            )
         refuse_special(path, ConfigError)
         try:
             text = Path(path).read_text(encoding="utf-8")

@@ -202,7 +202,7 @@ def _trainings(document: Document, base: Path, name: str, keys: HeadKeys, test: 
     try:
         training = read_yaml(path)
     except JettaggerError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise error.placed(where) from error
     plain = dict(training.mapping())
     for key in ("decorrelate", "kinematics"):
         if (given := getattr(keys, key)) is not None:

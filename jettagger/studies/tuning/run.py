@@ -434,9 +434,13 @@ class _Search:
                 return
             if len(self.ended) >= _FAILURES and set(self.ended) == {"failed"}:
                 failed = [trial.number for trial in self.study.trials() if trial.state == "failed"][-_FAILURES:]
+                reasons = _reasons(self.study, failed)
                 raise WorkerError(
-                    f"the first {_FAILURES} trials have all failed: {_reasons(self.study, failed)}. They are kept; "
-                    "--no-resume (resume=False) starts anew"
+                    f"the first {_FAILURES} trials have all failed: {reasons}. They are kept; "
+                    "--no-resume (resume=False) starts anew",
+                    where=f"the first {_FAILURES} trials",
+                    got=f"have all failed: {reasons}",
+                    expected="trials that train",
                 )
 
     def _start(self, number: int, workers: int) -> None:

@@ -314,7 +314,13 @@ class DaskTrials(Brief):
             found.append(Message(*self._told.get()))
         for number, future in [*self._futures.items()]:
             if future.status in ("error", "cancelled", "lost"):
-                why = future.exception() if future.status == "error" else WorkerError(f"the task is {future.status}")
+                why = (
+                    future.exception()
+                    if future.status == "error"
+                    else WorkerError(
+                        f"the task is {future.status}", where="the task", got=f"is {future.status}", expected="finished"
+                    )
+                )
                 text = f"{type(why).__name__}: {reason_of(why)}"
                 found.append(Message(number, "failed", {}, text=text))
         for message in found:
