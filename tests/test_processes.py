@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import pytest
@@ -21,7 +23,7 @@ from jettagger.cli.stopping import stop_signals
 from jettagger.errors import ConfigError
 from jettagger.files import complete_or_absent, folder_complete_or_absent
 from jettagger.files.parts import StalePartWarning, drop_own, owned_by, part_prefix, process_start, remove_stale
-from jettagger.runtime.workers import deadline, finished, submit, worker_pool
+from jettagger.runtime.workers import deadline, finished, start_process, submit, worker_pool
 from jettagger.testing import write_pfnano
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are counted in /proc")
@@ -183,6 +185,32 @@ def test_signals_that_were_ignored_stay_ignored() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_waits_until_a_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half started, it would show a traceback; nobody would know it afterwards, so it ends."""
+    started_processes, seen = [], []
+    start = multiprocessing.process.BaseProcess.start
+
+    def interrupted(process: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        start(process)
+        seen.append(stop.number)
+        started_processes.append(process)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", interrupted)
+    with stop_signals() as stop, pytest.raises(KeyboardInterrupt):
+        start_process(_stays)
+    assert seen == [0]
+    assert stop.number == signal.SIGTERM
+    (process,) = started_processes
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def _stays(pipe: Any) -> None:
+    pipe.recv()
 
 
 def test_an_error_that_a_library_makes_of_a_signal_is_none(

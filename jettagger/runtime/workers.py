@@ -180,10 +180,16 @@ def start_process(function: Callable[..., None], *arguments: Any) -> tuple[Any, 
     """
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    with _deaf():
-        process = context.Process(target=_followed, args=(os.getpid(), function, theirs, *arguments), daemon=True)
-        process.start()
-    theirs.close()
+    process = context.Process(target=_followed, args=(os.getpid(), function, theirs, *arguments), daemon=True)
+    try:
+        with _deaf():
+            process.start()
+    except BaseException:  # such as a signal that came in the meantime: nobody has this process yet
+        if process.pid is not None:
+            process.kill()
+        raise
+    finally:
+        theirs.close()
     return process, mine
 
 
@@ -194,7 +200,10 @@ def _followed(parent: int, function: Callable[..., None], *arguments: Any) -> No
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes started in this block ignore signals of the terminal, including that of multiprocessing itself."""
+    """Processes started in this block ignore signals of the terminal, including that of multiprocessing itself.
+
+    This process handles them after the block, and SIGTERM: a process that is only half started shows a traceback.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -203,9 +212,27 @@ def _deaf() -> Iterator[None]:
     try:
         resource_tracker.ensure_running()  # lifts the mask for SIGINT
         signal.pthread_sigmask(signal.SIG_BLOCK, terminal)
-        yield
+        with _held(signal.SIGTERM):
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _held(number: int) -> Iterator[None]:
+    """A signal with a handler of Python is handled after the block; unlike a mask, this is not inherited."""
+    handler = signal.getsignal(number)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[int] = []
+    signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
+        if came:
+            signal.raise_signal(number)
 
 
 def finished(futures: Iterable[Future[Result]], pool: ProcessPoolExecutor, awaited: str) -> set[Future[Result]]:
