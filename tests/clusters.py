@@ -33,8 +33,12 @@ def local_cluster(
     for port 8787, and warns where a cluster of another process has it.
     """
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+    import dask
+
     with (
         _collected_at_the_end(),
+        # a worker that starts again is given up for good after 15 s, which a busy machine may need
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"}),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,
