@@ -142,7 +142,19 @@ def _size_tables(found: Mapping[str, Any]) -> str:
             ]
             if rows:
                 parts.append(_table([key, *(f"{int(size):,} jets" for size in sizes)], rows))
-    return "\n\n".join(parts)
+    return "\n\n".join([*_few_seeds(found), *parts])
+
+
+def _few_seeds(found: Mapping[str, Any]) -> list[str]:
+    """A list of the trainings with one seed, none if there are none."""
+    lines = []
+    for task, sizes in found["networks"].items():
+        for size, networks in sizes.items():
+            single = [TITLES[recipe] for recipe, facts in networks.items() if facts["seeds"] == 1]
+            if single:
+                names = "all networks" if len(single) == len(networks) else "; ".join(single)
+                lines.append(f"- {int(size):,} jets of `{task}`: {names}")
+    return ["Trained with one seed:", "\n".join(lines)] if lines else []
 
 
 def _best_tables(found: Mapping[str, Any]) -> str:

@@ -493,6 +493,19 @@ def test_figures_have_the_numbers_of_the_summary() -> None:
     assert drawn["training: other card"][0] == ratios["card on default"][0]
 
 
+def test_trainings_with_one_seed_are_named() -> None:
+    records = [
+        *(record("fat", "gru", 2, seed) for seed in (1, 2)),
+        *(record("fat", name, 2, 1) for name in ("cnn1", "transformer")),
+        record("btag", "dips", 2, 1),
+    ]
+    tables = page.blocks(page.summary(records, {}))["sizes"]
+    (fat,) = [line for line in tables.splitlines() if line.startswith("- ") and "`fat`" in line]
+    assert fat.partition(": ")[2] == "CNN, 1 channel, 32 x 32; embedded transformer"
+    assert "`btag`: all networks" in tables
+    assert "one seed" not in page.blocks(page.summary(records[:2], {}))["sizes"]
+
+
 def test_limits_are_marked() -> None:
     pytest.importorskip("mplhep")
     records = [record("btag", "dips", factor, 1, size=1_000 * factor) for factor in (1, 10)]
