@@ -14,11 +14,12 @@ from cards import Card, expected_limit
 from jettagger.errors import ConfigError, UnknownName
 from jettagger.provenance import Provenance
 from jettagger.statistics.building import build
-from jettagger.statistics.fits import Likelihood
+from jettagger.statistics.fits import Likelihood, guess_strength, toys
 from jettagger.statistics.limits import limit
 from jettagger.statistics.specification import Signal, TemplateSpec
 from jettagger.statistics.templates import Templates, load_report
 from jettagger.statistics.workspaces import unit_of
+from jettagger.types import Floats
 
 # jsonschema's own deprecation, which pyhf 0.7 always raises
 pytestmark = pytest.mark.filterwarnings("ignore:.*RefResolver.*:DeprecationWarning")
@@ -138,6 +139,32 @@ def test_limits_of_a_card_are_those_of_pyhf(free: list[str], tmp_path: Path) -> 
         for factor in (0.95, 1.05)
     ]
     assert levels[0] > 0.05 > levels[1]
+
+
+@pytest.mark.slow
+def test_the_limit_of_a_card_is_that_of_toys(tmp_path: Path) -> None:
+    """No asymptotic formula: 600 toys with and without the signal of that size, of pyhf's model."""
+    pytest.importorskip("pyhf", reason="the extra stats is not installed")
+    templates = searched()
+    templates.save(tmp_path)
+    content = templates.workspace("X")
+    strength = expected_limit(Card(tmp_path / "datacard_X.txt")) / unit_of(content)
+    likelihood = Likelihood(content, (0.0, 20 * strength), guess_strength(content))
+    position, number = likelihood.model.config.poi_index, 600
+
+    def statistic(data: Floats) -> float:
+        point, best = likelihood.minimise(data, "a toy")
+        if point[position] >= strength:
+            return 0.0
+        return likelihood.minimise(data, "a toy", strength=strength, start=point)[1] - best
+
+    with_signal, without = (
+        np.array([statistic(data) for data in toys(likelihood.model, value, number, seed)])
+        for value, seed in ((strength, 1), (0.0, 2))
+    )
+    # half of the data sets without signal are above their median
+    share = float((with_signal >= np.median(without)).mean())
+    assert 2 * share == pytest.approx(0.05, abs=2.5 * 2 * np.sqrt(0.025 / number))
 
 
 def test_one_name_for_a_variation_and_a_normalisation(tmp_path: Path) -> None:
