@@ -179,8 +179,52 @@ def by_hand() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-#: commands with processes of their own, which have tests of their own
+#: commands whose work is in other processes, which are stopped as processes alone: above, in the tests of simulations
+#: and below
 WITH_PROCESSES = ("simulate", "assignment tune", "jec steer")
+
+#: a command as it is, whose first worker leaves a file when it has what it needs
+PLAIN = """
+import os, sys
+from pathlib import Path
+
+if __name__ == "__mp_main__":
+    Path(os.environ["REACHED"]).touch()
+if __name__ == "__main__":
+    from jettagger.cli import main
+    sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "number", "send"),
+    [("assignment tune", signal.SIGTERM, os.kill), ("jec steer", signal.SIGINT, os.killpg)],
+    ids=["tune", "steer"],
+)
+def test_a_command_that_waits_for_its_processes(
+    command: str,
+    number: signal.Signals,
+    send: Callable[[int, int], None],
+    inputs: Callable[[str], tuple[list[str], Path]],
+    tmp_path: Path,
+) -> None:
+    """From a batch system to the command alone, from a keyboard to all of them."""
+    arguments, folder = inputs(command)
+    before = content(folder)
+    (tmp_path / "command.py").write_text(PLAIN)
+    reached = tmp_path / "reached"
+    with running(tmp_path / "command.py", arguments, folder, REACHED=str(reached)) as process:
+        # trainings of steer are commands
+        until(lambda: reached.exists() if command == "assignment tune" else descendants(process.pid), process)
+        assert process.poll() is None, process.communicate()
+        children = descendants(process.pid)
+        send(process.pid, number)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number, said
+    check_said(said, number)
+    assert survivors(children) == []
+    assert content(folder) == before
 
 
 @pytest.mark.slow
