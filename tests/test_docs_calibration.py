@@ -37,7 +37,7 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # one bin of one working point is enough here
     text = text.replace("[300, 400, 500, 800]", "[300, 400]").replace("loose: 0.5, ", "")
     Path("calibration.yaml").write_text(text, encoding="utf-8")
-    (shell,) = blocks(PAGE, "sh")
+    (shell,) = blocks(PAGE, "sh", "jettagger calibrate ")
     for line in shell.splitlines():
         assert main([*shlex.split(line)[1:], "--no-plots"]) == 0, line
     names: dict[str, object] = {"__name__": "document"}
