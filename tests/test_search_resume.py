@@ -98,6 +98,26 @@ def test_stopped_three_times_it_is_equal_to_the_bit(world: Path, whole: SearchRe
     assert list(tmp_path.iterdir()) == []
 
 
+def test_from_another_folder_it_is_equal_too(
+    world: Path, whole: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are named relative to where the search runs, so its chunks have other names then."""
+    output = tmp_path / "out"
+    monkeypatch.chdir(world.parent)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(Path(world.name), output, 3)
+    elsewhere = world.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResumeWarning)
+        made = interrupted(Path("..") / world.name, output, CHUNKS)
+    assert made.missing == whole.missing
+    assert made.notes == whole.notes
+    assert made.histograms == whole.histograms
+    assert made.cutflow == whole.cutflow
+
+
 def fail_at_the_end(world: Path, output: Path) -> None:
     """As if the templates could not be made."""
     config = read_config(world)
