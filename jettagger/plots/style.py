@@ -440,7 +440,7 @@ def check_picture(path: str | os.PathLike[str]) -> None:
     Traceback (most recent call last):
     ...
     jettagger.errors.OutputError: cannot write jets.pgn: the suffix is the format of a picture, '.pgn' is none \
-(nearest: .png), expected .png, .pdf or .svg
+(nearest: .png...), expected .png, .pdf or .svg
     """
     require("matplotlib", "plot", "plotting")
     from matplotlib.backend_bases import FigureCanvasBase
