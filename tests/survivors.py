@@ -26,13 +26,14 @@ PATIENCE = 300.0
 SLOW = """
 import os, sys, time
 from jettagger.skims import skim
+from survivors import hold
 real = skim.Job.score
 
 def slow(*arguments):
     log = os.environ["CHUNKS"]
     done = len(open(log).readlines()) if os.path.exists(log) else 0
     held = done >= int(os.environ.get("HELD_AFTER", "1000000"))
-    time.sleep(600 if held else float(os.environ.get("CHUNK_SECONDS", "0.3")))
+    hold(600 if held else float(os.environ.get("CHUNK_SECONDS", "0.3")))
     result = real(*arguments)
     with open(os.environ["CHUNKS"], "a") as log:
         print(os.getpid(), file=log)
@@ -43,6 +44,13 @@ if __name__ == "__main__":
     from jettagger.cli import main
     sys.exit(main())
 """
+
+
+def hold(seconds: float) -> None:
+    """Wait for a signal, in steps: one that comes just before a long sleep, or to a library's thread, cannot end it."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.05))
 
 
 def descendants(pid: int) -> dict[int, int]:
@@ -78,6 +86,18 @@ def until(condition: Callable[[], object], process: subprocess.Popen[str] | None
         time.sleep(0.02)
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process has written to both streams, once it has ended; if it does not, how it stands with signals."""
+    try:
+        return process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        state = ", ".join(
+            " ".join(line.split()) for line in lines if line.startswith(("State", "Threads", "Sig", "Shd"))
+        )
+        raise AssertionError(f"process {process.pid} has not ended after {PATIENCE:g} s: {state}") from None
+
+
 #: how a command takes them that somebody starts by hand; jobs in the background and under nohup inherit less
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -100,7 +120,7 @@ def running(
     script: Path, arguments: Iterable[object], folder: Path, **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
     """A script in a session of its own, as a terminal starts it; nothing of it is left behind."""
-    paths = os.pathsep.join([str(script.parent), str(ROOT)])
+    paths = os.pathsep.join([str(script.parent), str(ROOT), str(Path(__file__).parent)])
     with started(
         [sys.executable, script, *arguments],
         cwd=folder,

@@ -25,13 +25,14 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="pr
 SLOW = """
 import os, signal, sys, time
 from jettagger.processors.search import ResonanceSearchProcessor
+from survivors import hold
 
 class Slow(ResonanceSearchProcessor):
     def process(self, events):
         log = os.environ["CHUNKS"]
         done = len(open(log).readlines()) if os.path.exists(log) else 0
         held = done >= int(os.environ.get("HELD_AFTER", "1000000"))
-        time.sleep(600 if held else float(os.environ.get("CHUNK_SECONDS", "0.3")))
+        hold(600 if held else float(os.environ.get("CHUNK_SECONDS", "0.3")))
         result = super().process(events)
         if seen := os.environ.get("SEEN"):
             open(os.path.join(seen, str(os.getpid())), "w").close()

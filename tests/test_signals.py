@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from command_lines import LINES
-from survivors import PATIENCE, descendants, running, survivors, until
+from survivors import PATIENCE, descendants, ended, hold, running, survivors, until
 
 from jettagger.cli import COMMANDS, main, parser_of
 from jettagger.cli.console import Console
@@ -42,14 +41,14 @@ WRITERS = (
 
 #: a command whose work stops at a point that leaves a file, until a signal comes
 SCRIPT = """
-import os, sys, time
+import os, sys
 from pathlib import Path
-sys.path.append(os.environ["TESTS"])
 import test_signals
+from survivors import hold
 
 def reached():
     Path(os.environ["REACHED"]).touch()
-    time.sleep(600)
+    hold(600)
 
 if __name__ == "__main__":
     from jettagger.cli import main
@@ -153,13 +152,13 @@ def test_a_process(place: int, verb: str, inputs: Callable[[str], tuple[list[str
     before = content(folder)
     script, reached = tmp_path / "command.py", tmp_path / "reached"
     script.write_text(SCRIPT)
-    settings = {"REACHED": str(reached), "POINT": point_of(command), "TESTS": str(Path(__file__).parent)}
+    settings = {"REACHED": str(reached), "POINT": point_of(command)}
     with running(script, arguments, folder, **settings) as process:
         until(reached.exists, process)
         assert process.poll() is None, process.communicate()
         children = descendants(process.pid)
         os.killpg(process.pid, number)
-        out, said = process.communicate(timeout=PATIENCE)
+        out, said = ended(process)
     assert process.returncode == 128 + number, said
     check_said(said, number)
     assert survivors(children) == []
@@ -220,7 +219,7 @@ def test_a_command_that_waits_for_its_processes(
         assert process.poll() is None, process.communicate()
         children = descendants(process.pid)
         send(process.pid, number)
-        _, said = process.communicate(timeout=PATIENCE)
+        _, said = ended(process)
     assert process.returncode == 128 + number, said
     check_said(said, number)
     assert survivors(children) == []
@@ -244,7 +243,7 @@ def test_all_signals(
         def reached(number: int = number, calls: list[int] = calls) -> None:
             calls.append(1)
             os.kill(os.getpid(), number)
-            time.sleep(PATIENCE)
+            hold(PATIENCE)
 
         capsys.readouterr()
         with stopping(point, reached):

@@ -25,13 +25,14 @@ BLOCK, EVENTS = 4, 28
 
 #: `jettagger simulate` with small blocks that take long, also in workers; those from the fifth wait for the signal
 SLOW = f"""
-import sys, time
+import sys
 from jettagger.simulation import run
+from survivors import hold
 run.BLOCK_EVENTS = {BLOCK}
 real = run.make_block
 
 def slow(*arguments):
-    time.sleep(0.5 if arguments[1].index < 4 else 600)
+    hold(0.5 if arguments[1].index < 4 else 600)
     return real(*arguments)
 
 run.make_block = slow

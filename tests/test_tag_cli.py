@@ -209,13 +209,15 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 SLOW = """
-import sys, time
+import sys
 from jettagger.skims import skim
+sys.path.append("tests")
+from survivors import hold
 real = skim.Job.score
 def slow(*arguments):
     result = real(*arguments)
     print("chunk", file=sys.stderr, flush=True)
-    time.sleep(600)  # until the signal
+    hold(600)  # until the signal
     return result
 skim.Job.score = slow
 from jettagger.cli import main
