@@ -155,11 +155,12 @@ def test_what_a_table_lacks_is_left_out() -> None:
         draw_jets(jets_of()[:0])
 
 
+@pytest.mark.parametrize("what", ["jet", "image"])
 def test_a_picture_of_no_format_is_refused_before_anything_is_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, said in (("jet.pgn", "'.pgn' is none (nearest: .png"), ("jet", "there is none")):
-        assert main(["show", "jet", "absent.root", "-o", str(tmp_path / name)]) == 2
+        assert main(["show", what, "absent.root", "-o", str(tmp_path / name)]) == 2
         error = capsys.readouterr().err
         assert f"{name}: the suffix is the format of a picture, {said}" in error
         assert "expected .png, .pdf or .svg" in error
